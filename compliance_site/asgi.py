@@ -1,0 +1,14 @@
+"""ASGI entry, for servers that speak it."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "compliance_site.settings")
+
+application = get_asgi_application()
+
+# A server that never runs a management command must refuse unsafe settings too.
+from compliance_site.foundation.checks import refuse_unsafe_settings  # noqa: E402
+
+refuse_unsafe_settings()

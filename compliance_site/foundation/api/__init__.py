@@ -1,0 +1,1 @@
+"""What all REST doors share: who may, how it fails, how filters refuse."""

@@ -1,0 +1,64 @@
+"""System checks: a production console refuses to start with unsafe settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, register, run_checks
+from django.core.exceptions import ImproperlyConfigured
+
+SHORTEST_KEY = 50
+
+
+@register(Tags.security)
+def production_is_safe(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Report site.E001 to E005, in production only."""
+    if not settings.PRODUCTION:
+        return []
+    return [
+        Error(problem, hint=hint, id=f"site.{check_id}")
+        for check_id, is_wrong, problem, hint in _rules()
+        if is_wrong
+    ]
+
+
+def _rules() -> list[tuple[str, bool, str, str]]:
+    key = settings.SECRET_KEY
+    return [
+        ("E001", settings.DEBUG, "DEBUG is on in production.", "Unset DEBUG."),
+        (
+            "E002",
+            len(key) < SHORTEST_KEY or len(set(key)) < 5 or "insecure" in key or "change" in key,
+            "SECRET_KEY is short or a default.",
+            f"Set SECRET_KEY (or SECRET_KEY_FILE) to {SHORTEST_KEY} or more random characters.",
+        ),
+        (
+            "E003",
+            not settings.ALLOWED_HOSTS or "*" in settings.ALLOWED_HOSTS,
+            "ALLOWED_HOSTS names no host, or every host.",
+            "Set ALLOWED_HOSTS to the host names that people use, separated by commas.",
+        ),
+        (
+            "E004",
+            not (settings.SESSION_COOKIE_SECURE and settings.CSRF_COOKIE_SECURE),
+            "Cookies would travel over plain HTTP.",
+            "Unset COOKIE_SECURE and serve the console over HTTPS.",
+        ),
+        (
+            "E005",
+            settings.EMBEDDED,
+            "A production console runs on embedded services.",
+            "Set DATABASE_URL and REDIS_URL.",
+        ),
+    ]
+
+
+def refuse_unsafe_settings() -> None:
+    """Raise `ImproperlyConfigured` with every error, for servers that run no command."""
+    errors = [message for message in run_checks(tags=[Tags.security]) if message.is_serious()]
+    if errors:
+        raise ImproperlyConfigured(
+            "\n".join(f"{error.id}: {error.msg} {error.hint}" for error in errors)
+        )

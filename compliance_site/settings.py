@@ -1,0 +1,260 @@
+"""The console's settings, read from the environment; `.env.example` lists every variable.
+
+With `DATABASE_URL` and `REDIS_URL` unset this is a development console on embedded
+services. With them set it is a production console, unless `COMPLIANCE_ENV` says otherwise,
+and `checks.py` refuses to start one that is not safe.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+
+from celery.schedules import crontab
+from csp.constants import NONE, SELF
+
+from compliance_site.foundation import embedded
+from compliance_site.foundation.development_key import development_key
+from compliance_site.foundation.env import (
+    env_bool,
+    env_choice,
+    env_int,
+    env_list,
+    env_networks,
+    env_path,
+    env_secret,
+    env_str,
+    postgresql_database,
+)
+from compliance_site.foundation.logs import logging_config
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = BASE_DIR / "var"
+
+# Services: what is not configured is embedded.
+DATABASE_URL = env_secret("DATABASE_URL", "")
+REDIS_URL = env_secret("REDIS_URL", "")
+EMBEDDED = not (DATABASE_URL and REDIS_URL)
+ENVIRONMENT = env_choice(
+    "COMPLIANCE_ENV", ("development", "production"), "development" if EMBEDDED else "production"
+)
+PRODUCTION = ENVIRONMENT == "production"
+
+if EMBEDDED:
+    _endpoints = embedded.endpoints(VAR_DIR)
+    DATABASE_OWNER_URL = env_secret(
+        "DATABASE_OWNER_URL", "" if DATABASE_URL else _endpoints.owner_url
+    )
+    DATABASE_URL = DATABASE_URL or _endpoints.database_url
+    REDIS_URL = REDIS_URL or _endpoints.redis_url
+else:
+    DATABASE_OWNER_URL = env_secret("DATABASE_OWNER_URL", "")
+
+DATABASES = {
+    "default": postgresql_database(DATABASE_URL, name="DATABASE_URL")
+    | {"CONN_MAX_AGE": env_int("DATABASE_CONN_MAX_AGE", 60, minimum=0), "CONN_HEALTH_CHECKS": True},
+    # Migrations and grants only: the running console never connects with it.
+    "owner": postgresql_database(DATABASE_OWNER_URL or DATABASE_URL, name="DATABASE_OWNER_URL"),
+}
+DATABASE_ROUTERS: list[str] = []
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Django itself
+DEBUG = env_bool("DEBUG", False)
+SECRET_KEY = development_key(VAR_DIR) if EMBEDDED else env_secret("SECRET_KEY")
+ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", () if PRODUCTION else ("localhost", "127.0.0.1", "[::1]"))
+CSRF_TRUSTED_ORIGINS = env_list("CSRF_TRUSTED_ORIGINS")
+ROOT_URLCONF = "compliance_site.urls"
+WSGI_APPLICATION = "compliance_site.wsgi.application"
+ASGI_APPLICATION = "compliance_site.asgi.application"
+
+INSTALLED_APPS = [
+    "compliance_site",
+    "compliance_site.console.apps.ConsoleAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "rest_framework",
+    "django_filters",
+    "knox",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "axes",
+    "csp",
+    "django_prometheus",
+    "django_celery_beat",
+    "audit",
+    "secrets_rotation",
+    "recovery",
+    "code_scanning",
+]
+
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    # Outside everything that can refuse a request, so that refusals are recorded too.
+    "audit.capture.middleware.AuditMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "axes.middleware.AxesMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+            # The console is no app of its own, so its template tags are named here.
+            "libraries": {"console": "compliance_site.console.templatetags.console"},
+        },
+    },
+]
+
+# Time and language: UTC everywhere, English only.
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+LANGUAGE_CODE = "en-us"
+
+# Static files
+STATIC_URL = "/static/"
+# In development the apps' own files are served, nothing is collected.
+STATIC_ROOT = env_path("STATIC_ROOT", BASE_DIR / "staticfiles" if PRODUCTION else None)
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if PRODUCTION
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+WHITENOISE_USE_FINDERS = not PRODUCTION
+
+# Sign-in
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "admin:login"
+SESSION_COOKIE_AGE = env_int("SESSION_HOURS", 12, minimum=1) * 3600
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = env_bool("COOKIE_SECURE", PRODUCTION)
+CSRF_COOKIE_SECURE = SESSION_COOKIE_SECURE
+AXES_FAILURE_LIMIT = env_int("SIGN_IN_ATTEMPTS", 5, minimum=1)
+AXES_COOLOFF_TIME = timedelta(minutes=env_int("SIGN_IN_LOCKOUT_MINUTES", 15, minimum=1))
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_CLIENT_IP_CALLABLE = "audit.capture.client_ip.client_ip"
+AXES_LOCKOUT_TEMPLATE = "registration/locked_out.html"
+AXES_VERBOSE = False
+REST_KNOX = {
+    "TOKEN_TTL": timedelta(days=env_int("API_TOKEN_DAYS", 90, minimum=1)),
+    "TOKEN_PREFIX": "cc_",
+}
+
+# Behind a proxy
+TRUSTED_PROXIES = env_networks("TRUSTED_PROXIES")
+HEALTH_DETAIL_NETWORKS = env_networks("HEALTH_DETAIL_NETWORKS", ("127.0.0.0/8", "::1/128"))
+if TRUSTED_PROXIES:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+# What browsers are told
+SECURE_SSL_REDIRECT = env_bool("SSL_REDIRECT", False)
+SECURE_HSTS_SECONDS = env_int("HSTS_SECONDS", 31_536_000 if PRODUCTION else 0, minimum=0)
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+
+# API
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "compliance_site.foundation.api.authentication.ConsoleTokenAuthentication",
+        "compliance_site.foundation.api.authentication.ConsoleSessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["compliance_site.foundation.api.permissions.Nobody"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["compliance_site.foundation.api.parsers.BoundedJSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "compliance_site.foundation.api.errors.error_response",
+    # DRF would take `?format=csv` for its own and answer 404.
+    "URL_FORMAT_OVERRIDE": None,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Compliance console",
+    "DESCRIPTION": "Audit trail, secret rotation, recovery and code-scan evidence.",
+    "VERSION": "0.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": None,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+
+# Celery
+CELERY_BROKER_URL = REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TIMEZONE = "UTC"
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULE = {
+    "audit.make_partitions": {
+        "task": "audit.make_partitions",
+        "schedule": crontab(hour="0", minute="10"),
+    },
+}
+
+# Audit trail
+AUDIT_RETENTION_DAYS = env_int("AUDIT_RETENTION_DAYS", 90, minimum=1)
+# Declared exclusions: these paths, and all below them, are not recorded.
+AUDIT_EXCLUDED_PATHS = ("/health", "/metrics", "/static")
+# Their bodies are only measured: ingested events become entries of their own, and people
+# type passwords into the name field of the sign-in page.
+AUDIT_BODILESS_PATHS = ("/audit/events", "/admin/login/")
+AUDIT_BODY_LIMIT = env_int("AUDIT_BODY_LIMIT", 16_384, minimum=0)
+
+# Logs
+LOGGING = logging_config(
+    level=env_str("LOG_LEVEL", "INFO"),
+    directory=env_path("LOG_DIR", None),
+    process=env_str("LOG_PROCESS", "console"),
+)

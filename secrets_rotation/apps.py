@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class SecretsRotationConfig(AppConfig):
+    name = "secrets_rotation"
+    verbose_name = "Secret rotation"

@@ -1,0 +1,63 @@
+"""PostgreSQL and Valkey for the tests, started before Django reads its settings.
+
+Loaded with `-p tests.services`: pytest-django imports the settings before any conftest.
+Each run has its own servers in a folder of its own, each xdist worker its own databases,
+so that neither ports nor order nor a console that someone left running matter.
+"""
+
+import os
+import secrets
+import shutil
+import tempfile
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from compliance_site.foundation import embedded
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+# Nothing here survives a power cut, and nothing needs to.
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+MARK = "COMPLIANCE_TEST_VAR"
+TEMPLATE = "test_template"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(early_config):
+    """Start the services in the process that the workers inherit from, before Django is read."""
+    if MARK not in os.environ:
+        start_services(early_config)
+    return (yield)
+
+
+def start_services(config):
+    var = Path(tempfile.mkdtemp(prefix="compliance-tests-"))
+    os.environ[MARK] = str(var)
+    services = embedded.running(var, postgres_options=FAST | {"max_connections": "300"})
+    endpoints = services.__enter__()
+    config.add_cleanup(lambda: shutil.rmtree(var, ignore_errors=True))
+    config.add_cleanup(lambda: services.__exit__(None, None, None))
+    os.environ |= environment(endpoints)
+
+
+def environment(endpoints):
+    return {
+        "COMPLIANCE_ENV": "development",
+        "SECRET_KEY": secrets.token_urlsafe(64),
+        "DATABASE_URL": endpoints.database_url,
+        "DATABASE_OWNER_URL": endpoints.owner_url,
+        "DATABASE_ADMIN_URL": endpoints.admin_url,
+        "REDIS_URL": endpoints.redis_url,
+    }
+
+
+def execute_as_administrator(*statements):
+    with psycopg.connect(os.environ["DATABASE_ADMIN_URL"], autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+@pytest.fixture(scope="session")
+def administrator():
+    return execute_as_administrator
