@@ -1,0 +1,236 @@
+"""The file in which events wait while the console cannot take them.
+
+Needs the standard library only: it runs inside other services.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_MAX_BYTES = 64 * 1024 * 1024
+# Worker processes with the same setting take `spool`, `spool.1`, `spool.2` ...
+MAX_PROCESSES = 64
+
+
+@dataclass(frozen=True)
+class SpooledBatch:
+    """The oldest lines of a spool, and how many bytes they (and unreadable ones) occupy."""
+
+    lines: list[bytes]
+    size: int
+
+
+class Spool:
+    """Lines of JSON, first in, first out, on disk and bounded; safe to use from many threads.
+
+    It opens itself on first use and raises `OSError` when that fails. Each process locks a
+    file of its own; the files that dead processes left are taken over when it opens. Lines
+    are removed only after `drop`, so a crash repeats lines and never loses one. At most
+    `max_bytes` of lines wait; with what is sent and not yet cut off, the file takes twice that.
+    """
+
+    def __init__(self, path: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+        self._configured_path = path
+        self._max_bytes = max_bytes
+        self._guard = threading.Lock()
+        self.path = path
+        self._file = self._lock = -1
+        # What waits stands between these offsets of the file.
+        self._start = self._end = 0
+
+    def append(self, lines: Sequence[bytes], *, durable: bool = True) -> int:
+        """Write the lines that fit, oldest first, and return how many did."""
+        with self._guard:
+            self._open()
+            room = self._max_bytes - (self._end - self._start)
+            fitting = 0
+            while fitting < len(lines) and (room := room - len(lines[fitting]) - 1) >= 0:
+                fitting += 1
+            self._write(b"".join(line + b"\n" for line in lines[:fitting]), durable=durable)
+            return fitting
+
+    def oldest(self, max_lines: int, max_bytes: int) -> SpooledBatch:
+        """Return the lines that have waited longest; they stay until `drop`."""
+        with self._guard:
+            self._open()
+            chunk = os.pread(self._file, max_bytes, self._start)
+            whole_lines = chunk[: chunk.rfind(b"\n") + 1] or chunk
+            taken = whole_lines.splitlines(keepends=True)[:max_lines]
+        readable = [line.rstrip(b"\n") for line in taken if _is_event(line)]
+        if len(readable) < len(taken):
+            logger.warning("Skipped %d unreadable spool lines.", len(taken) - len(readable))
+        return SpooledBatch(readable, sum(map(len, taken)))
+
+    def drop(self, batch: SpooledBatch) -> None:
+        """Remove what `oldest` returned."""
+        with self._guard:
+            self._open()
+            self._start += batch.size
+            if self._start >= self._end:
+                os.ftruncate(self._file, 0)
+                self._start = self._end = 0
+            elif self._start >= self._max_bytes:
+                self._cut_off_what_was_dropped()
+
+    def is_empty(self) -> bool:
+        with self._guard:
+            self._open()
+            return self._start == self._end
+
+    def set_aside(self, lines: Sequence[bytes]) -> None:
+        """Keep lines for a person in `<spool>.rejected`, which is bounded like the spool."""
+        with self._guard:
+            self._open()
+            path = _suffixed(self.path, ".rejected")
+        file = _open_private(path)
+        try:
+            if os.fstat(file).st_size > self._max_bytes:
+                raise OSError(f"{path} is full")
+            _write_all(file, b"".join(line + b"\n" for line in lines))
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+    def close(self) -> None:
+        """Give the file up for other processes; the next use opens it again."""
+        with self._guard:
+            for file in (self._file, self._lock):
+                if file >= 0:
+                    os.close(file)
+            self._forget()
+
+    def after_fork(self) -> None:
+        """Leave the file to the parent process: this one will take another."""
+        self._guard = threading.Lock()
+        # Closing the child's copies does not unlock the parent's.
+        self.close()
+
+    def _forget(self) -> None:
+        self.path = self._configured_path
+        self._file = self._lock = -1
+        self._start = self._end = 0
+
+    def _open(self) -> None:
+        if self._file >= 0:
+            return
+        self._configured_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path, self._lock = _lock_first_free(self._configured_path)
+        try:
+            self._file = _open_private(self.path)
+            self._end = _repaired_size(self._file, self.path)
+            self._take_over_orphans()
+        except OSError:
+            os.close(self._lock)
+            self._forget()
+            raise
+
+    def _take_over_orphans(self) -> None:
+        for path in _candidates(self._configured_path):
+            if path == self.path or not path.exists() or (lock := _try_lock(path)) is None:
+                continue
+            left_behind = path.read_bytes()
+            if len(left_behind) <= self._max_bytes - self._end:
+                self._write(left_behind[: left_behind.rfind(b"\n") + 1], durable=True)
+                path.unlink()
+            os.close(lock)
+
+    def _write(self, content: bytes, *, durable: bool) -> None:
+        try:
+            _write_all(self._file, content)
+            if durable:
+                os.fsync(self._file)
+        except OSError:
+            # Half a line in the middle would spoil the one that follows.
+            os.ftruncate(self._file, self._end)
+            raise
+        self._end += len(content)
+
+    def _cut_off_what_was_dropped(self) -> None:
+        copy_path = _suffixed(self.path, ".tmp")
+        copy_path.unlink(missing_ok=True)
+        copy = _open_private(copy_path)
+        try:
+            _write_all(copy, os.pread(self._file, self._end - self._start, self._start))
+            os.fsync(copy)
+            copy_path.replace(self.path)
+        except OSError:
+            os.close(copy)
+            raise
+        os.close(self._file)
+        self._file = copy
+        self._start, self._end = 0, self._end - self._start
+
+
+def _candidates(path: Path) -> Iterator[Path]:
+    yield path
+    for number in range(1, MAX_PROCESSES):
+        yield _suffixed(path, f".{number}")
+
+
+def _lock_first_free(path: Path) -> tuple[Path, int]:
+    for candidate in _candidates(path):
+        lock = _try_lock(candidate)
+        if lock is not None:
+            return candidate, lock
+    raise OSError(f"{MAX_PROCESSES} processes already use {path}")
+
+
+def _try_lock(path: Path) -> int | None:
+    # Beside the spool, not on it: cutting it off replaces the file.
+    lock = _open_private(_suffixed(path, ".lock"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
+
+
+def _repaired_size(file: int, path: Path) -> int:
+    """Drop the line that a killed process did not finish; return the size of the rest."""
+    content_size = os.fstat(file).st_size
+    size = content_size
+    while size:
+        start = max(0, size - 65_536)
+        newline = os.pread(file, size - start, start).rfind(b"\n")
+        if newline >= 0:
+            size = start + newline + 1
+            break
+        size = start
+    if size < content_size:
+        logger.warning("Dropped an unfinished line at the end of %s.", path)
+        os.ftruncate(file, size)
+    return size
+
+
+def _is_event(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _open_private(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    file = os.open(path, flags, 0o600)
+    os.fchmod(file, 0o600)
+    return file
+
+
+def _write_all(file: int, content: bytes) -> None:
+    remaining = memoryview(content)
+    while remaining:
+        remaining = remaining[os.write(file, remaining) :]
+
+
+def _suffixed(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
