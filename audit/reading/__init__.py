@@ -1,0 +1,1 @@
+"""How entries go out: filters, statistics, exports."""
