@@ -1,0 +1,1 @@
+"""Programs that show the console at work beside a platform; no part of the product."""

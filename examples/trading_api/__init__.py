@@ -1,0 +1,1 @@
+"""A small trading backend that sends its audit events to the console."""
