@@ -16,7 +16,7 @@ run: setup ## Run the console (PORT=8000) with its own PostgreSQL and Valkey unt
 	@exec $(PY) manage.py run_console
 
 demo: setup ## Run console and example backend, and drive traffic through both
-	@exec $(PY) manage.py demo
+	@exec $(PY) -m examples.demo
 
 test: setup ## Run all tests but the browser's, in parallel
 	$(PY) -m pytest -n 2 --ignore tests/browser

@@ -6,7 +6,6 @@ Middleware, tasks and `manage.py` open it; nothing guesses an actor.
 from __future__ import annotations
 
 import getpass
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audit.capture.calls import new_id
 from audit.exceptions import ActorMissingError
 from compliance_site.foundation.logs import log_context
 
@@ -76,7 +76,7 @@ def in_circumstances(circumstances: Circumstances) -> Iterator[Circumstances]:
 @contextmanager
 def acting_as(actor: Actor, request_id: str = "") -> Iterator[Circumstances]:
     """Record what happens inside as done by this actor."""
-    request_id = request_id or new_request_id()
+    request_id = request_id or new_id()
     circumstances = Circumstances(
         actor=lambda: actor,
         request_id=request_id,
@@ -84,10 +84,6 @@ def acting_as(actor: Actor, request_id: str = "") -> Iterator[Circumstances]:
     )
     with in_circumstances(circumstances):
         yield circumstances
-
-
-def new_request_id() -> str:
-    return uuid.uuid4().hex
 
 
 def task_actor(name: str) -> Actor:

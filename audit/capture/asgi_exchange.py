@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import time
-import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
 
 from audit.capture.body_copy import BodyCopy
+from audit.capture.calls import accepted_request_id, action_of
 from audit.capture.redaction import redact_query
 
 Scope = MutableMapping[str, Any]
@@ -18,9 +17,6 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{8,200}", re.ASCII)
-# Any other method reads, as far as the log is concerned.
-ACTION_OF_METHOD = {"POST": "CREATE", "PUT": "UPDATE", "PATCH": "UPDATE", "DELETE": "DELETE"}
 # nginx's status for a client that left before it was answered.
 CLIENT_CLOSED_REQUEST = 499
 # Where the request id stands in the scope that the app gets.
@@ -42,9 +38,7 @@ class Exchange:
         self._root_path: str = scope.get("root_path", "")
         self._started = time.monotonic()
         self._finished: float | None = None
-        offered = header(scope, b"x-request-id")
-        is_sane = SANE_REQUEST_ID.fullmatch(offered)
-        scope[REQUEST_ID] = offered if is_sane else uuid.uuid4().hex
+        scope[REQUEST_ID] = accepted_request_id(header(scope, b"x-request-id"))
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -68,7 +62,7 @@ class Exchange:
         return {
             **request_fields(self.scope),
             "occurredAt": timestamp(self.occurred_at),
-            "action": ACTION_OF_METHOD.get(self.scope["method"], "READ"),
+            "action": action_of(self.scope["method"]),
             "resource": self._path or "/",
             "route": self._route(),
             "query": redact_query(query),

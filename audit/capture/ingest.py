@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,10 +15,10 @@ from django.utils import timezone
 
 from audit.capture import writer
 from audit.capture.actors import Actor, Circumstances
+from audit.capture.calls import action_of, new_id
 from audit.capture.recording import details_text, entry
 from audit.capture.redaction import redact, redact_json_text, redact_query
-from audit.capture.requests import ACTION_OF_METHOD
-from audit.models import Action, ActorType, AuditLog
+from audit.models import ActorType, AuditLog
 
 ACTION_NAME = r"^[A-Z][A-Z0-9_]{0,49}$"
 
@@ -62,14 +61,14 @@ def make_event(fields: dict[str, Any], *, reporter: str, now: datetime | None = 
     """
     actor = _actor(fields)
     source = fields.get("source") or reporter
-    event_id = fields.get("event_id") or uuid.uuid4().hex
+    event_id = fields.get("event_id") or new_id()
     log = entry(
         Circumstances(actor=lambda: actor, request_id=fields.get("request_id") or ""),
         actor=actor,
         created_at=now or timezone.now(),
         source=source,
         event_id=event_id,
-        action=fields.get("action") or _action(fields["method"]),
+        action=fields.get("action") or action_of(fields["method"].upper()),
         method=(fields.get("method") or "").upper(),
         resource=fields["resource"],
         route=fields.get("route") or "",
@@ -133,10 +132,6 @@ def _actor(fields: dict[str, Any]) -> Actor:
     name, user_id = fields.get("actor") or "", fields.get("user_id")
     named = ActorType.USER if name or user_id else ActorType.ANONYMOUS
     return Actor(fields.get("actor_type") or named, name, user_id)
-
-
-def _action(method: str) -> str:
-    return ACTION_OF_METHOD.get(method.upper(), Action.READ)
 
 
 def _request_text(data: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -12,23 +11,14 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.functional import SimpleLazyObject
 
-from audit.capture.actors import Actor, Circumstances, new_request_id, user_actor
+from audit.capture.actors import Actor, Circumstances, user_actor
 from audit.capture.bodies import BodyCopy, body_text, copy_body
+from audit.capture.calls import accepted_request_id, action_of
 from audit.capture.client_ip import client_ip
 from audit.capture.recording import details_text, entry
 from audit.capture.redaction import redact_query
-from audit.models import Action, AuditLog
+from audit.models import AuditLog
 from compliance_site.foundation.roles import Role, has_role
-
-SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{8,200}", re.ASCII)
-
-# Any other method reads, as far as the log is concerned.
-ACTION_OF_METHOD = {
-    "POST": Action.CREATE,
-    "PUT": Action.UPDATE,
-    "PATCH": Action.UPDATE,
-    "DELETE": Action.DELETE,
-}
 
 
 @dataclass(frozen=True)
@@ -55,7 +45,7 @@ class RequestCapture:
         return entry(
             self.circumstances,
             actor=self.circumstances.actor(),
-            action=ACTION_OF_METHOD.get(request.method or "", Action.READ),
+            action=action_of(request.method or ""),
             resource=request.path,
             route=route_of(request),
             query=redact_query(request.META.get("QUERY_STRING", "")),
@@ -77,8 +67,7 @@ def circumstances_of(request: HttpRequest) -> Circumstances:
 
 
 def _new_circumstances(request: HttpRequest) -> Circumstances:
-    offered = request.META.get("HTTP_X_REQUEST_ID", "")
-    request_id = offered if SANE_REQUEST_ID.fullmatch(offered) else new_request_id()
+    request_id = accepted_request_id(request.META.get("HTTP_X_REQUEST_ID", ""))
 
     def log_fields() -> dict[str, str]:
         fields = {"request_id": request_id}
