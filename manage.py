@@ -12,6 +12,7 @@ from types import FrameType
 
 from django.core.management import execute_from_command_line
 
+from audit.capture.actors import acting_as, command_actor
 from compliance_site.foundation import embedded
 
 VAR_DIR = Path(__file__).resolve().parent / "var"
@@ -21,7 +22,6 @@ WITHOUT_SERVICES = {
     "collectstatic",
     "compilemessages",
     "help",
-    "makemigrations",
     "services",
     "spectacular",
     "version",
@@ -33,7 +33,7 @@ def main() -> None:
     """Run the command given in the program's arguments."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "compliance_site.settings")
     try:
-        with services(sys.argv[1:]):
+        with services(sys.argv[1:]), acting_as(command_actor(sys.argv)):
             execute_from_command_line(sys.argv)
     except embedded.EmbeddedError as exc:
         sys.exit(str(exc))
@@ -55,7 +55,10 @@ def services(arguments: list[str]) -> AbstractContextManager[object]:
 
 
 def needs_services(arguments: list[str]) -> bool:
-    return bool(arguments) and arguments[0] not in WITHOUT_SERVICES and HELP.isdisjoint(arguments)
+    if not arguments or not HELP.isdisjoint(arguments):
+        return False
+    # `check --database default` asks the database, a plain `check` does not.
+    return arguments[0] not in WITHOUT_SERVICES or "--database" in arguments
 
 
 def is_set(name: str) -> bool:

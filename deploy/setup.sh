@@ -46,5 +46,6 @@ if ! runs_312 .venv/bin/python; then
     echo "setup: making .venv with $python" >&2
     $uv venv --quiet --clear --python "$python" .venv
 fi
-$uv pip sync --quiet --python .venv/bin/python --require-hashes requirements/dev.txt
+# Compiled here: otherwise each of the console's programs does it at its first start.
+$uv pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes requirements/dev.txt
 printf '%s' "$wanted" > $stamp

@@ -1,7 +1,13 @@
 import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit, urlunsplit
 
+import httpx
 import psycopg
 import pytest
 from django.contrib.auth.hashers import make_password
@@ -178,3 +184,51 @@ def client_as(client, make_user):
         return client
 
     return sign_in
+
+
+@dataclass(frozen=True)
+class RunningConsole:
+    """A web server of the test's own, on the database of the test's own."""
+
+    url: str
+    process: subprocess.Popen
+
+    def get(self, path, **options):
+        return httpx.get(f"{self.url}{path}", **options)
+
+
+@pytest.fixture
+def console(committed_db, tmp_path):
+    """The console's web server as it is really run, in a process of its own."""
+    for _ in range(5):  # another process may take the port that was free a moment ago
+        port = free_port()
+        with open(tmp_path / "console.log", "w") as log:
+            command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--no-ws"]
+            command += ["--port", str(port), "--blocking-threads", "8"]
+            process = subprocess.Popen(
+                [*command, "compliance_site.wsgi:application"], stdout=log, stderr=log
+            )
+        if wait_until_healthy(f"http://127.0.0.1:{port}", process):
+            break
+    else:
+        pytest.fail((tmp_path / "console.log").read_text())
+    yield RunningConsole(f"http://127.0.0.1:{port}", process)
+    process.terminate()
+    process.wait(30)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until_healthy(url, process):
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{url}/health").json()["status"] == "healthy":
+                return True
+        except (httpx.TransportError, ValueError):
+            time.sleep(0.1)
+    return False

@@ -110,7 +110,13 @@ def _make_login(connection: psycopg.Connection[Any], role: Role) -> None:
         raise ImproperlyConfigured(
             "The owner's and the runtime role's URLs need user and password."
         )
-    found = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [role.name]).fetchone()
+    found = connection.execute(
+        "SELECT rolsuper FROM pg_roles WHERE rolname = %s", [role.name]
+    ).fetchone()
+    if found and found[0]:
+        raise ImproperlyConfigured(
+            f"{role.name} is a superuser; the console needs roles of its own."
+        )
     verb = "ALTER" if found else "CREATE"
     # Sent as a verifier made here, so that no server log ever holds the password.
     verifier = connection.pgconn.encrypt_password(
@@ -118,7 +124,7 @@ def _make_login(connection: psycopg.Connection[Any], role: Role) -> None:
     )
     _execute(
         connection,
-        verb + " ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {}",
+        verb + " ROLE {} LOGIN NOCREATEDB NOCREATEROLE PASSWORD {}",
         sql.Identifier(role.name),
         sql.Literal(verifier.decode()),
     )

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from compliance_site.foundation.embedded import identity as identities
 from compliance_site.foundation.embedded import ports, postgres, valkey
-from compliance_site.foundation.embedded.binaries import install
-from compliance_site.foundation.embedded.exceptions import PortTakenError
+from compliance_site.foundation.embedded.binaries import Binaries, install
+from compliance_site.foundation.embedded.exceptions import EmbeddedError, PortTakenError
 from compliance_site.foundation.embedded.home import Home, find_home, locate, make_home
 from compliance_site.foundation.embedded.identity import Endpoints, Identity
 from compliance_site.foundation.embedded.locks import exclusive, open_lock, try_exclusive
@@ -107,8 +107,18 @@ def _leave(var: Path, users: int) -> None:
 
 
 def _start(var: Path, options: Mapping[str, str], binaries: Path | None) -> Endpoints:
-    home = make_home(var)
-    programs = install(binaries or home.path)
+    try:
+        home = make_home(var)
+        return _start_on_usable_ports(var, home, install(binaries or home.path), options)
+    except PermissionError as exc:
+        raise EmbeddedError(
+            f"{exc.filename}: {exc.strerror}. Does it belong to another user?"
+        ) from exc
+
+
+def _start_on_usable_ports(
+    var: Path, home: Home, programs: Binaries, options: Mapping[str, str]
+) -> Endpoints:
     for attempt in range(1, ATTEMPTS + 1):
         identity = _with_usable_ports(var, home)
         try:
@@ -118,8 +128,8 @@ def _start(var: Path, options: Mapping[str, str], binaries: Path | None) -> Endp
             if attempt == ATTEMPTS:
                 raise
         else:
-            break
-    return identity.endpoints()
+            return identity.endpoints()
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _with_usable_ports(var: Path, home: Home) -> Identity:

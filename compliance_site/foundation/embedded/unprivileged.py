@@ -57,8 +57,13 @@ def service_account(var: Path, data: Path) -> Account:
         return Account()
     if data.exists():
         return Account(data.stat().st_uid, data.stat().st_gid)
-    users = (_user(pwd.getpwuid, var.stat().st_uid), *(_user(pwd.getpwnam, name) for name in CANDIDATES))
-    return next((Account(user.pw_uid, user.pw_gid) for user in users if user and user.pw_uid != 0), NOBODY)
+    users = (
+        _user(pwd.getpwuid, var.stat().st_uid),
+        *(_user(pwd.getpwnam, name) for name in CANDIDATES),
+    )
+    return next(
+        (Account(user.pw_uid, user.pw_gid) for user in users if user and user.pw_uid != 0), NOBODY
+    )
 
 
 def _user[Key](find: Callable[[Key], pwd.struct_passwd], key: Key) -> pwd.struct_passwd | None:

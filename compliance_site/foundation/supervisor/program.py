@@ -9,8 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -22,10 +22,11 @@ Write = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class Program:
-    """A name for the log lines and a command line, which everybody can read: no secrets."""
+    """A name for the log lines, a command line without secrets and additions to the environment."""
 
     name: str
     command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class Leashed:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            env=os.environ | self.program.environment,
             # Out of reach of Ctrl-C, which is for the supervisor to handle.
             start_new_session=True,
             pass_fds=self._inherited,

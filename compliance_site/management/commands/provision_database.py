@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from compliance_site.foundation.database import Role, provision
@@ -31,6 +32,8 @@ class Command(BaseCommand):
             raise CommandError("DATABASE_URL and DATABASE_OWNER_URL name the same role.")
         try:
             provision(admin_url, owner=owner, runtime=runtime, database=database)
+        except ImproperlyConfigured as exc:
+            raise CommandError(str(exc)) from exc
         except psycopg.Error as exc:
             raise CommandError(f"The server refused: {exc}") from exc
         return f"Database {database}: owner {owner.name}, runtime role {runtime.name}. Next: manage.py migrate"

@@ -8,12 +8,14 @@ import socket
 import sys
 import time
 from argparse import ArgumentParser
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
 
 from compliance_site.foundation import first_run
 from compliance_site.foundation.env import env_int, env_str
@@ -28,12 +30,27 @@ from compliance_site.foundation.supervisor import (
 HEALTH_PATIENCE_SECONDS = 120
 WELCOME = """
   Compliance console   {url}
-  Sign in              {username}{password}
+  Sign in              {sign_in}
   API documentation    {url}/api/docs
   API token            {python} manage.py issue_token alice --role auditor
 
   Ctrl-C stops.
 """
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the web server listens."""
+
+    host: str
+    port: int
+
+    @property
+    def browsable_host(self) -> str:
+        """An address on this machine that a browser can open."""
+        if self.host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+            return "localhost"
+        return f"[{self.host}]" if ":" in self.host else self.host
 
 
 class Command(BaseCommand):
@@ -44,89 +61,81 @@ class Command(BaseCommand):
         parser.add_argument("--no-worker", action="store_true", help="run the web server only")
 
     def handle(self, *, port: int | None, no_worker: bool, **options: Any) -> None:
-        host, port = env_str("HOST", "127.0.0.1"), port or env_int("PORT", 8000, minimum=1)
+        address = Address(env_str("HOST", "127.0.0.1"), port or env_int("PORT", 8000, minimum=1))
         try:
             with only_console(settings.VAR_DIR) as inherited:
-                require_free_port(host, port)
-                call_command("migrate", verbosity=0)
+                require_free(address)
+                account = self.prepare()
                 supervisor = Supervisor(
-                    programs(host, port, worker=not no_worker), inherited=inherited
+                    programs(address, worker=not no_worker), inherited=inherited
                 )
-                supervisor.run(partial(self.welcome, supervisor, host, port, first_run.prepare()))
+                supervisor.run(partial(self.welcome, supervisor, address, account))
         except ConsoleLockedError as exc:
             raise CommandError(str(exc)) from exc
 
-    def welcome(self, supervisor: Supervisor, host: str, port: int, account: FirstRun) -> None:
-        """Say how to sign in, once the web server answers."""
-        if not wait_for_health(supervisor, host, port):
-            return
-        # A generated password is shown here and nowhere else.
-        password = (
-            f" / {account.generated_password}  (shown only this once)"
-            if account.generated_password
-            else ""
-        )
-        self.stdout.write(
-            WELCOME.format(
-                url=f"http://{browsable(host)}:{port}",
-                username=account.username,
-                password=password,
-                python=os.path.relpath(sys.executable),
-            )
-        )
-        self.stdout.flush()
+    def prepare(self) -> FirstRun:
+        call_command("migrate", verbosity=0)
+        account = first_run.prepare()
+        # The programs have connections of their own; one left here would block a restore.
+        connections.close_all()
+        if account.generated_password:
+            # At once: it is shown nowhere else, and the web server may never come up.
+            self.stdout.write(f"Made the account {sign_in(account)}")
+        return account
+
+    def welcome(self, supervisor: Supervisor, address: Address, account: FirstRun) -> None:
+        """Say where to go and how to sign in, once the web server answers."""
+        if wait_for_health(supervisor, address):
+            url = f"http://{address.browsable_host}:{address.port}"
+            python = os.path.relpath(sys.executable)
+            self.stdout.write(WELCOME.format(url=url, sign_in=sign_in(account), python=python))
+            self.stdout.flush()
 
 
-def programs(host: str, port: int, *, worker: bool) -> list[Program]:
+def sign_in(account: FirstRun) -> str:
+    if account.generated_password:
+        return f"{account.username} / {account.generated_password}  (shown only this once)"
+    return f"{account.username}  (password lost? manage.py changepassword {account.username})"
+
+
+def programs(address: Address, *, worker: bool) -> list[Program]:
     """Return the web server's command line and, with a worker, those of worker and beat."""
     python = (sys.executable, "-m")
-    web = Program(
-        "web",
-        (
-            *(
-                *python,
-                "granian",
-                "--interface",
-                "wsgi",
-                "--host",
-                host,
-                "--port",
-                str(port),
-                "--workers",
-                "1",
-            ),
-            *("--blocking-threads", str(env_int("WEB_THREADS", 16, minimum=1))),
-            "compliance_site.wsgi:application",
-        ),
-    )
     celery = (*python, "celery", "--quiet", "--app", "compliance_site")
-    if not worker:
-        return [web]
-    return [
-        web,
-        Program("worker", (*celery, "worker", "--concurrency", "2")),
-        Program("beat", (*celery, "beat")),
-    ]
+    threads = str(env_int("WEB_THREADS", 16, minimum=1))
+    web = (
+        *(*python, "granian", "--interface", "wsgi", "--no-ws", "--workers", "1"),
+        *("--host", address.host, "--port", str(address.port), "--blocking-threads", threads),
+        "compliance_site.wsgi:application",
+    )
+    commands: dict[str, tuple[str, ...]] = {"web": web}
+    if worker:
+        commands["worker"] = (*celery, "worker", "--concurrency", "2")
+        commands["beat"] = (*celery, "beat")
+    return [Program(name, command, {"LOG_PROCESS": name}) for name, command in commands.items()]
 
 
-def require_free_port(host: str, port: int) -> None:
+def require_free(address: Address) -> None:
     """Raise CommandError when the web server could not listen there."""
-    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except OSError as exc:
-            raise CommandError(
-                f"Port {port} on {host} cannot be used ({exc.strerror}). Set PORT to another one: PORT=8001 make run"
-            ) from exc
+    try:
+        family, *_, target = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(target)
+    except (OSError, OverflowError) as exc:
+        raise CommandError(
+            f"Cannot serve on port {address.port} of {address.host}: {exc}. "
+            "Set PORT to another one: PORT=8001 make run"
+        ) from exc
 
 
-def wait_for_health(supervisor: Supervisor, host: str, port: int) -> bool:
+def wait_for_health(supervisor: Supervisor, address: Address) -> bool:
     """Wait until /health answers, whatever it says; return False when the console stops before."""
     deadline = time.monotonic() + HEALTH_PATIENCE_SECONDS
     while time.monotonic() < deadline and not supervisor.is_stopping:
-        connection = http.client.HTTPConnection(browsable(host), port, timeout=5)
+        connection = http.client.HTTPConnection(address.browsable_host, address.port, timeout=5)
         try:
             connection.request("GET", "/health")
             connection.getresponse()
@@ -136,8 +145,3 @@ def wait_for_health(supervisor: Supervisor, host: str, port: int) -> bool:
         finally:
             connection.close()
     return False
-
-
-def browsable(host: str) -> str:
-    """Return an address that a browser on this machine can open when the server listens on all of them."""
-    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - compared, not bound

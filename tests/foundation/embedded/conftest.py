@@ -50,6 +50,17 @@ def start(binaries):
     return lambda var: embedded.start(var, postgres_options=FAST, binaries=binaries)
 
 
+@pytest.fixture(scope="module")
+def shared(binaries):
+    """A started server's `var` and addresses, for tests that only look."""
+    folder = Path(tempfile.mkdtemp(prefix="console-test-"))
+    folder.chmod(0o755)
+    with embedded.running(folder / "var", postgres_options=FAST, binaries=binaries) as endpoints:
+        yield folder / "var", endpoints
+    embedded.remove(folder / "var")
+    shutil.rmtree(folder)
+
+
 @pytest.fixture
 def running(binaries):
     return lambda var: embedded.running(var, postgres_options=FAST, binaries=binaries)

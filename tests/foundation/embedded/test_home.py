@@ -1,13 +1,11 @@
 import os
+import pwd
 
 import pytest
 
 from compliance_site.foundation import embedded
 from compliance_site.foundation.embedded import postgres, valkey
 from compliance_site.foundation.embedded.home import find_home, locate
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root hands services to another user")
-
 
 def snapshot(folder):
     return {path: (path.stat().st_mode, path.stat().st_uid) for path in (folder, *folder.parents)}
@@ -39,7 +37,7 @@ def test_services_start_under_a_strict_umask(var, start):
     assert embedded.status(var).running
 
 
-@as_root
+@pytest.mark.root_only
 def test_services_of_root_run_as_an_unprivileged_user(var, start):
     start(var)
     home = find_home(var)
@@ -48,7 +46,7 @@ def test_services_of_root_run_as_an_unprivileged_user(var, start):
     assert postgres.find(home).gids().real != 0
 
 
-@as_root
+@pytest.mark.root_only
 def test_below_a_closed_folder_of_root_the_data_lies_outside(make_var, start):
     var = make_var(mode=0o700)
     before = snapshot(var.parent)
@@ -68,3 +66,23 @@ def test_two_checkouts_never_share_a_home(tmp_path):
     }
 
     assert len(homes) == 4
+
+
+@pytest.mark.root_only
+def test_in_a_users_checkout_root_leaves_everything_to_that_user(make_var, start):
+    var = make_var()
+    user = pwd.getpwnam("nobody")
+    os.chown(var.parent, user.pw_uid, user.pw_gid)
+
+    start(var)
+
+    assert embedded.status(var).running
+    assert {path.stat().st_uid for path in (var, *var.rglob("*"))} == {user.pw_uid}
+
+
+def test_a_folder_that_cannot_be_written_is_named(var, start):
+    var.write_text("a file, not a folder")
+
+    with pytest.raises(embedded.EmbeddedError, match=str(var)):
+        start(var)
+    var.unlink()

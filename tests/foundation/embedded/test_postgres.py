@@ -17,8 +17,8 @@ def postmaster(var):
     return postgres.find(find_home(var))
 
 
-def test_roles_have_no_privilege_beyond_signing_in(var, start, query):
-    endpoints = start(var)
+def test_roles_have_no_privilege_beyond_signing_in(shared, query):
+    _, endpoints = shared
 
     roles = query(
         endpoints.admin_url,
@@ -32,8 +32,8 @@ def test_roles_have_no_privilege_beyond_signing_in(var, start, query):
     ]
 
 
-def test_the_database_belongs_to_the_owner_and_is_portable_utf_8(var, start, query):
-    endpoints = start(var)
+def test_the_database_belongs_to_the_owner_and_is_portable_utf_8(shared, query):
+    _, endpoints = shared
 
     database = query(
         endpoints.admin_url,
@@ -44,15 +44,15 @@ def test_the_database_belongs_to_the_owner_and_is_portable_utf_8(var, start, que
     assert database == [("compliance_owner", "UTF8", "b", "C.UTF-8")]
 
 
-def test_the_runtime_role_cannot_create_tables(var, start, query):
-    endpoints = start(var)
+def test_the_runtime_role_cannot_create_tables(shared, query):
+    _, endpoints = shared
 
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         query(endpoints.database_url, "CREATE TABLE mine (id int)")
 
 
-def test_the_server_asks_for_passwords_checks_pages_and_has_no_socket(var, start, query):
-    endpoints = start(var)
+def test_the_server_asks_for_passwords_checks_pages_and_has_no_socket(shared, query):
+    _, endpoints = shared
     names = ("data_checksums", "listen_addresses", "password_encryption", "unix_socket_directories")
 
     settings = query(
@@ -70,8 +70,8 @@ def test_the_server_asks_for_passwords_checks_pages_and_has_no_socket(var, start
     assert methods == [("scram-sha-256",)]
 
 
-def test_the_log_holds_no_password(var, start):
-    endpoints = start(var)
+def test_the_log_holds_no_password(shared):
+    var, endpoints = shared
     home = find_home(var)
 
     log = (home.path / "postgres.log").read_text()
@@ -81,8 +81,8 @@ def test_the_log_holds_no_password(var, start):
     ] == []
 
 
-def test_data_folders_are_closed_to_others_and_the_password_file_is_gone(var, start):
-    start(var)
+def test_data_folders_are_closed_to_others_and_the_password_file_is_gone(shared):
+    var, _ = shared
     home = find_home(var)
 
     modes = {

@@ -174,9 +174,9 @@ def test_a_start_after_the_file_was_lost_keeps_the_data(var, start, query):
     assert embedded.status(var).running
 
 
-def test_no_process_shows_a_password(var, start):
+def test_no_process_shows_a_password(shared):
     """Neither in its arguments, for everybody to read, nor in its environment."""
-    endpoints = start(var)
+    var, endpoints = shared
     passwords = [url.split("@")[0].rsplit(":", 1)[1] for url in vars(endpoints).values()]
     home = find_home(var)
     shown = ""

@@ -14,8 +14,8 @@ def test_a_killed_server_is_started_again_with_its_queue(var, start, broker):
         assert client.lrange("celery", 0, -1) == ["a queued task"]
 
 
-def test_the_server_refuses_who_has_no_password(var, start):
-    url = start(var).redis_url
+def test_the_server_refuses_who_has_no_password(shared):
+    url = shared[1].redis_url
     with (
         redis.Redis.from_url(f"redis://{url.split('@')[1]}") as stranger,
         pytest.raises(redis.AuthenticationError),
@@ -23,8 +23,9 @@ def test_the_server_refuses_who_has_no_password(var, start):
         stranger.ping()
 
 
-def test_the_configuration_is_closed_to_others_and_listens_on_loopback(var, start, broker):
-    with broker(start(var)) as client:
+def test_the_configuration_is_closed_to_others_and_listens_on_loopback(shared, broker):
+    var, endpoints = shared
+    with broker(endpoints) as client:
         assert client.config_get("bind") == {"bind": "127.0.0.1"}
 
     assert (find_home(var).path / "valkey.conf").stat().st_mode & 0o777 == 0o600
