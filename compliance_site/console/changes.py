@@ -14,7 +14,7 @@ import audit
 from audit.models import Action
 
 
-class AuditedAdmin(admin.ModelAdmin[Any]):
+class AuditedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
     """Mixed into each admin class that the console's site registers.
 
     It hooks where Django writes its own history, which covers forms, list editing and the
