@@ -1,6 +1,6 @@
 # `make run` and `make test` work on a fresh machine: they bring what they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test browser lint format types migrations check lock bench clean
+.PHONY: help setup run demo test browser lint format types migrations check lock clean
 
 PY := .venv/bin/python
 COMPILE := .venv/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url \
@@ -44,9 +44,6 @@ lock: setup ## Lock the requirements of pyproject.toml, with hashes
 	$(COMPILE) --upgrade -o requirements/base.txt pyproject.toml
 	$(COMPILE) --upgrade --group pyproject.toml:tools -o requirements/uv.txt
 	$(COMPILE) --upgrade --group dev -c requirements/base.txt -o requirements/dev.txt pyproject.toml
-
-bench: setup ## Run the measurements (NAME=... for one)
-	$(PY) -m bench $(NAME)
 
 clean: ## Remove what make made; var/ (the data) stays
 	rm -rf .venv .tools staticfiles .mypy_cache .pytest_cache .ruff_cache .hypothesis
