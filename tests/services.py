@@ -28,6 +28,7 @@ def pytest_load_initial_conftests(early_config):
     """Start the services in the process that the workers inherit from, before Django is read."""
     if MARK not in os.environ:
         start_services(early_config)
+    use_queue_of_worker(os.environ.get("PYTEST_XDIST_WORKER", "gw0"))
     return (yield)
 
 
@@ -52,6 +53,12 @@ def start_services(config):
     config.add_cleanup(lambda: embedded.remove(var))
     config.add_cleanup(lambda: services.__exit__(None, None, None))
     os.environ |= environment(endpoints)
+
+
+def use_queue_of_worker(worker):
+    """Give each xdist worker a Redis database of its own: tasks must not cross."""
+    url, number = os.environ["REDIS_URL"].rpartition("/")[0], worker.removeprefix("gw")
+    os.environ["REDIS_URL"] = f"{url}/{number}"
 
 
 def environment(endpoints):

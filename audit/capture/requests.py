@@ -12,7 +12,8 @@ from django.http.response import HttpResponseBase
 from django.utils.functional import SimpleLazyObject
 
 from audit.capture.actors import Actor, Circumstances, user_actor
-from audit.capture.bodies import BodyCopy, body_text, copy_body
+from audit.capture.bodies import body_text, copy_body
+from audit.capture.body_copy import BodyCopy
 from audit.capture.calls import accepted_request_id, action_of
 from audit.capture.client_ip import client_ip
 from audit.capture.recording import details_text, entry

@@ -29,8 +29,12 @@ class IssuedToken:
 
 @transaction.atomic
 def issue_token(username: str, role: str, *, lifetime: timedelta | None = None) -> IssuedToken:
-    """Give the user the role and a new token, making the user (without password) if missing."""
+    """Give the user the role and a new token, making the user (without password) if missing.
+
+    Raise `django.core.exceptions.ValidationError` when the name cannot be a user's.
+    """
     make_groups()
+    User._meta.get_field("username").clean(username, None)
     user, made_user = User.objects.get_or_create(username=username)
     if made_user:
         user.set_unusable_password()

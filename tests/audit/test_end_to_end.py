@@ -38,11 +38,15 @@ def test_calls_of_the_example_backend_arrive_once_and_agree_with_sql(
 async def trade(app):
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://trading") as client:
-        login = await client.post("/login", json={"username": "a.meyer", "password": "demo-password-1"})
+        login = await client.post(
+            "/login", json={"username": "a.meyer", "password": "demo-password-1"}
+        )
         assert login.status_code == 200, login.text
         client.headers["Authorization"] = f"Bearer {login.json()['token']}"
         answers = [
-            await client.post("/bot/start", json={"strategy": "RSI_CROSS", "apiKey": "very-secret"}),
+            await client.post(
+                "/bot/start", json={"strategy": "RSI_CROSS", "apiKey": "very-secret"}
+            ),
             await client.get("/dashboard/pnl"),
             await client.put("/user/preferences", json={"theme": "dark"}),
         ]

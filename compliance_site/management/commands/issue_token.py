@@ -4,7 +4,9 @@ from argparse import RawDescriptionHelpFormatter
 from datetime import timedelta
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 
 import audit
 from audit.models import Action
@@ -34,10 +36,14 @@ class Command(BaseCommand):
         if days is not None and not 1 <= days <= 3650:
             raise CommandError("--days: give a number from 1 to 3650.")
         lifetime = timedelta(days=days) if days else None
-        issued = issue_token(username, role, lifetime=lifetime)
-        audit.record(
-            Action.ISSUE_TOKEN,
-            resource=f"user/{username}",
-            details={"role": role, "madeUser": issued.made_user},
-        )
+        try:
+            with transaction.atomic():
+                issued = issue_token(username, role, lifetime=lifetime)
+                audit.record(
+                    Action.ISSUE_TOKEN,
+                    resource=f"user/{username}",
+                    details={"role": role, "madeUser": issued.made_user},
+                )
+        except ValidationError as exc:
+            raise CommandError(f"username: {' '.join(exc.messages)}") from exc
         return issued.token

@@ -7,6 +7,7 @@ from compliance_site.foundation import embedded
 from compliance_site.foundation.embedded import postgres, valkey
 from compliance_site.foundation.embedded.home import find_home, locate
 
+
 def snapshot(folder):
     return {path: (path.stat().st_mode, path.stat().st_uid) for path in (folder, *folder.parents)}
 
