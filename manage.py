@@ -7,15 +7,14 @@ import os
 import signal
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from types import FrameType
 
 from django.core.management import execute_from_command_line
 
 from audit.capture.actors import acting_as, command_actor
 from compliance_site.foundation import embedded
+from compliance_site.foundation.paths import VAR_DIR
 
-VAR_DIR = Path(__file__).resolve().parent / "var"
 # What needs neither database nor broker starts none.
 WITHOUT_SERVICES = {
     "check",

@@ -6,7 +6,6 @@ and `checks.py` refuses to start one that is not safe.
 """
 
 from datetime import timedelta
-from pathlib import Path
 
 from celery.schedules import crontab
 from csp.constants import NONE, SELF
@@ -25,9 +24,7 @@ from compliance_site.foundation.env import (
     postgresql_database,
 )
 from compliance_site.foundation.logs import logging_config
-
-BASE_DIR = Path(__file__).resolve().parent.parent
-VAR_DIR = BASE_DIR / "var"
+from compliance_site.foundation.paths import BASE_DIR, VAR_DIR
 
 # Services: what is not configured is embedded.
 DATABASE_URL = env_secret("DATABASE_URL", "")
@@ -159,6 +156,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 SESSION_COOKIE_AGE = env_int("SESSION_HOURS", 12, minimum=1) * 3600
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = env_bool("COOKIE_SECURE", PRODUCTION)
@@ -183,6 +181,8 @@ if TRUSTED_PROXIES:
 
 # What browsers are told
 SECURE_SSL_REDIRECT = env_bool("SSL_REDIRECT", False)
+# A container's own check speaks plain HTTP to its web server.
+SECURE_REDIRECT_EXEMPT = [r"^health$"]
 SECURE_HSTS_SECONDS = env_int("HSTS_SECONDS", 31_536_000 if PRODUCTION else 0, minimum=0)
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
@@ -234,7 +234,6 @@ CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TIMEZONE = "UTC"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_SCHEDULE = {
     "audit.make_partitions": {

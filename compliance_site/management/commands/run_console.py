@@ -18,7 +18,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
 from compliance_site.foundation import first_run
-from compliance_site.foundation.env import env_int, env_str
+from compliance_site.foundation.env import env_int, env_secret, env_str
 from compliance_site.foundation.first_run import FirstRun
 from compliance_site.foundation.supervisor import (
     ConsoleLockedError,
@@ -75,7 +75,7 @@ class Command(BaseCommand):
 
     def prepare(self) -> FirstRun:
         call_command("migrate", verbosity=0)
-        account = first_run.prepare()
+        account = first_run.prepare(env_secret("COMPLIANCE_ADMIN_PASSWORD", ""))
         # The programs have connections of their own; one left here would block a restore.
         connections.close_all()
         if account.generated_password:
@@ -112,7 +112,11 @@ def programs(address: Address, *, worker: bool) -> list[Program]:
     if worker:
         commands["worker"] = (*celery, "worker", "--concurrency", "2")
         commands["beat"] = (*celery, "beat")
-    return [Program(name, command, {"LOG_PROCESS": name}) for name, command in commands.items()]
+    # The console may be started from any folder; its programs import from the checkout.
+    shared = {"PYTHONPATH": str(settings.BASE_DIR)}
+    return [
+        Program(name, command, shared | {"LOG_PROCESS": name}) for name, command in commands.items()
+    ]
 
 
 def require_free(address: Address) -> None:
