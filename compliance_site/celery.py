@@ -8,7 +8,7 @@ from celery.signals import setup_logging
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "compliance_site.settings")
 
-app = Celery("compliance_site", task_cls="audit.capture.tasks:AuditedTask")
+app = Celery("compliance_site", task_cls="audit.capture.celery_task:AuditedTask")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 

@@ -13,15 +13,13 @@ fi
 runs_312() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1; }
 
 find_uv() {
-    if command -v uv >/dev/null 2>&1 && uv --version >/dev/null 2>&1; then
-        uv=uv
-        return
-    fi
+    for uv in uv .venv/bin/uv; do
+        if $uv --version >/dev/null 2>&1; then
+            return
+        fi
+    done
+    echo "setup: uv is missing; bringing it" >&2
     uv=.tools/uv/bin/uv
-    if [ -x $uv ] && $uv --version >/dev/null 2>&1; then
-        return
-    fi
-    echo "setup: uv is missing; installing it into .tools/uv" >&2
     for python in python3 python3.13 python3.12 python3.14 python; do
         if "$python" -m venv .tools/uv >/dev/null 2>&1; then
             .tools/uv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
@@ -49,3 +47,4 @@ fi
 # Compiled here: otherwise each of the console's programs does it at its first start.
 $uv pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes requirements/dev.txt
 printf '%s' "$wanted" > $stamp
+rm -rf .tools

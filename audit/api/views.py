@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -15,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from audit.api.permissions import ReadsAuditLog, SendsEvents
 from audit.api.serializers import (
     AuditLogPageSerializer,
     AuditLogSerializer,
@@ -27,13 +26,12 @@ from audit.api.serializers import (
 from audit.capture.ingest import Event, Outcome, ingest, make_event
 from audit.capture.recording import note
 from audit.models import AuditLog, AuditLogQuerySet
-from audit.reading.export import Export, Format, file_response
+from audit.reading.export import Export, Format, file_response, fingerprint
 from audit.reading.filters import AuditLogFilter
 from audit.reading.pages import page_of, up_to
 from audit.reading.statistics import statistics
 from compliance_site.foundation.api.errors import Conflict, flat_fields
 from compliance_site.foundation.api.filters import refuse_unknown
-from compliance_site.foundation.api.permissions import ReadsAuditLog, SendsEvents
 
 LARGEST_BATCH = 5_000
 CONFLICT = "This source already used this id for another event."
@@ -81,9 +79,8 @@ class AuditLogList(AuditLogView):
             return self.export(page.matching, page.as_of, Format(wanted))
         if wanted == Format.CSV:
             return self.export(page.rows, page.as_of, Format.CSV)
-        body = AuditLogPageSerializer(page).data
-        note(rows=len(page.logs), sha256=_hash(body["logs"]))
-        return Response(body)
+        note(**fingerprint(page.logs))
+        return Response(AuditLogPageSerializer(page).data)
 
 
 class AuditLogDetail(generics.RetrieveAPIView[AuditLog]):
@@ -188,8 +185,3 @@ def _rejection(index: int, body: Any, error: str) -> dict[str, Any]:
 def _sentence(refusal: serializers.ValidationError) -> str:
     fields = flat_fields(refusal.detail)
     return "; ".join(f"{name}: {texts[0]}" if name else texts[0] for name, texts in fields.items())
-
-
-def _hash(rows: list[Any]) -> str:
-    text = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Who may read the log: the one rule that the admin pages and the home page ask."""
+"""Who may read the log: the one rule, for the API, the admin pages and the home page."""
 
 from __future__ import annotations
 

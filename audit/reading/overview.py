@@ -5,23 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Max, Min, Q
-from django.db.models.functions import TruncHour
+from django.db.models import Case, Count, DateTimeField, F, Func, Max, Min, Q, Value, When
 from django.utils import timezone
 
 from audit.models import Action, ActorType, AuditLog, AuditLogQuerySet
 
-HOURS = 24
-LONGEST_LIST = 6
+HOUR = timedelta(hours=1)
 DAY = timedelta(hours=24)
+LONGEST_LIST = 6
 
 
 @dataclass(frozen=True)
 class Hour:
+    """One of the 24 hours before `Overview.now`; `today` counts what came after midnight UTC."""
+
     start: datetime
     entries: int = 0
+    today: int = 0
     failed_sign_ins: int = 0
-    people: int = 0
+    failed_requests: int = 0
+    server_errors: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,11 @@ class Person:
 
 @dataclass(frozen=True)
 class Overview:
-    """All times are UTC; today begins at midnight, the other figures cover 24 hours."""
+    """People are those active since midnight UTC, the other figures cover 24 hours."""
 
     now: datetime
     newest: AuditLog | None
     hours: tuple[Hour, ...]
-    failed_sign_ins: int
     last_failed_sign_in: AuditLog | None
     people_today: int
     people: tuple[Person, ...]
@@ -60,27 +62,38 @@ class Overview:
 
     @property
     def entries_today(self) -> int:
-        midnight = midnight_of(self.now)
-        return sum(hour.entries for hour in self.hours if hour.start >= midnight)
+        return sum(hour.today for hour in self.hours)
+
+    @property
+    def failed_sign_ins(self) -> int:
+        return sum(hour.failed_sign_ins for hour in self.hours)
+
+    @property
+    def failed_requests(self) -> int:
+        return sum(hour.failed_requests for hour in self.hours)
+
+    @property
+    def server_errors(self) -> int:
+        return sum(hour.server_errors for hour in self.hours)
 
     @property
     def is_quiet(self) -> bool:
         """Tell whether nothing was recorded for an hour, which a console in use never shows."""
-        return self.newest is not None and self.now - self.newest.created_at > timedelta(hours=1)
+        return self.newest is not None and self.now - self.newest.created_at > HOUR
 
 
 def overview(now: datetime | None = None) -> Overview:
-    """Count the last 24 hours; each query starts from an index that ends in the time."""
+    """Count the last 24 hours; nothing older is read, however large the log is."""
     now = now or timezone.now()
     recent = AuditLog.objects.filter(created_at__gt=now - DAY, created_at__lte=now)
-    failures = recent.filter(action=Action.LOGIN_FAILED)
-    people = recent.filter(created_at__gte=midnight_of(now), actor_type=ActorType.USER, user_id__isnull=False)
+    people = recent.filter(
+        created_at__gte=midnight_of(now), actor_type=ActorType.USER, user_id__isnull=False
+    )
     return Overview(
         now=now,
         newest=AuditLog.objects.filter(created_at__lte=now).first(),
-        hours=_hours(now),
-        failed_sign_ins=failures.count(),
-        last_failed_sign_in=failures.first(),
+        hours=_hours(recent, now),
+        last_failed_sign_in=recent.filter(action=Action.LOGIN_FAILED).first(),
         people_today=people.order_by().values("source", "user_id").distinct().count(),
         people=_people(people),
         endpoints=_endpoints(recent),
@@ -91,22 +104,27 @@ def midnight_of(moment: datetime) -> datetime:
     return moment.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def _hours(now: datetime) -> tuple[Hour, ...]:
-    """Count each clock hour, up to the one that has begun; an hour without entries is there too."""
-    last = now.replace(minute=0, second=0, microsecond=0)
-    starts = [last - timedelta(hours=ago) for ago in reversed(range(HOURS))]
+def _hours(logs: AuditLogQuerySet, now: datetime) -> tuple[Hour, ...]:
+    """Count each hour back from now in one pass; an hour without entries is there too."""
+    # Bins are closed at their start, and an entry of this very moment belongs to the last one.
+    end = now + timedelta(microseconds=1)
+    start_of_bin = Func(
+        Value(HOUR), "created_at", Value(end), function="date_bin", output_field=DateTimeField()
+    )
     rows = (
-        AuditLog.objects.filter(created_at__gte=starts[0], created_at__lte=now)
-        .order_by()
-        .annotate(hour=TruncHour("created_at"))
-        .values_list("hour")
+        logs.order_by()
+        .annotate(start=start_of_bin)
+        .values_list("start")
         .annotate(
             entries=Count("id"),
+            today=Count("id", filter=Q(created_at__gte=midnight_of(now))),
             failed_sign_ins=Count("id", filter=Q(action=Action.LOGIN_FAILED)),
-            people=Count("user_id", filter=Q(actor_type=ActorType.USER), distinct=True),
+            failed_requests=Count("id", filter=Q(status_code__gte=400, status_code__lt=600)),
+            server_errors=Count("id", filter=Q(status_code__gte=500, status_code__lt=600)),
         )
     )
     counted = {row[0]: Hour(*row) for row in rows}
+    starts = [end - hours * HOUR for hours in range(DAY // HOUR, 0, -1)]
     return tuple(counted.get(start, Hour(start)) for start in starts)
 
 
@@ -124,11 +142,12 @@ def _endpoints(logs: AuditLogQuerySet) -> tuple[Endpoint, ...]:
     rows = (
         logs.exclude(method="")
         .order_by()
-        .values_list("method", "route")
+        .annotate(endpoint=Case(When(route="", then=F("resource")), default=F("route")))
+        .values_list("method", "endpoint")
         .annotate(entries=Count("id"), first=Min("resource"), last=Max("resource"))
-        .order_by("-entries", "route")[:LONGEST_LIST]
+        .order_by("-entries", "endpoint")[:LONGEST_LIST]
     )
     return tuple(
-        Endpoint(method, route or first, first if first == last else "", entries)
+        Endpoint(method, route, first if first == last else "", entries)
         for method, route, entries, first, last in rows
     )

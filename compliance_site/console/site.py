@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import Model
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+from knox.models import AuthToken
 
 from audit.reading.access import may_read_log
 from audit.reading.overview import overview
+from compliance_site.console.changes import audited
 from compliance_site.console.sign_in import SignInForm
 from compliance_site.foundation.roles import PEOPLE, has_role, roles_of
 
@@ -26,6 +30,21 @@ class ConsoleSite(admin.AdminSite):
     def has_permission(self, request: HttpRequest) -> bool:
         """Admit people with a role; they need no staff flag, and a service never gets in."""
         return has_role(request.user, *PEOPLE)
+
+    def register(
+        self,
+        model_or_iterable: type[Model] | Iterable[type[Model]],
+        admin_class: type[admin.ModelAdmin[Any]] | None = None,
+        **options: Any,
+    ) -> None:
+        """Register with auditing mixed in, except API tokens.
+
+        Knox's page would show a new token on the screen; tokens come from `issue_token`.
+        """
+        several = isinstance(model_or_iterable, Iterable)
+        models = list(model_or_iterable) if several else [model_or_iterable]
+        shown = [model for model in models if model is not AuthToken]
+        super().register(shown, audited(admin_class), **options)
 
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

@@ -1,9 +1,12 @@
 import json
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import Group, User
+from knox.models import AuthToken
 
 from audit.models import AuditLog
+from compliance_site.console.changes import AuditedAdmin
 from tests.conftest import PASSWORD
 
 pytestmark = pytest.mark.django_db
@@ -103,10 +106,10 @@ def test_a_change_that_is_rolled_back_is_not_recorded(client_as, make_user, monk
 
 
 def test_every_registered_admin_class_is_audited():
-    from django.contrib import admin
-
-    from compliance_site.console.changes import AuditedAdmin
-
     assert all(
         isinstance(model_admin, AuditedAdmin) for model_admin in admin.site._registry.values()
     )
+
+
+def test_tokens_have_no_page_that_could_show_one():
+    assert AuthToken not in admin.site._registry

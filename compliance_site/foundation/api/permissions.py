@@ -31,6 +31,4 @@ def role_permission(*roles: Role) -> type[BasePermission]:
     return HasRole
 
 
-ReadsAuditLog = role_permission(Role.AUDITOR, Role.SECURITY_OFFICER)
-SendsEvents = role_permission(Role.SERVICE)
 HasAnyRole = role_permission(*PEOPLE, Role.SERVICE)

@@ -1,0 +1,6 @@
+from audit.reading.access import READERS
+from compliance_site.foundation.api.permissions import role_permission
+from compliance_site.foundation.roles import Role
+
+ReadsAuditLog = role_permission(*READERS)
+SendsEvents = role_permission(Role.SERVICE)

@@ -1,0 +1,67 @@
+"""The rail: which pages there are, and who is shown them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.contrib.auth.models import User
+from django.urls import reverse
+
+from audit.reading.access import may_read_log
+from compliance_site.foundation.roles import PEOPLE, AnyUser, has_role
+
+
+def is_person(user: AnyUser) -> bool:
+    return has_role(user, *PEOPLE)
+
+
+def is_superuser(user: AnyUser) -> bool:
+    return isinstance(user, User) and user.is_active and user.is_superuser
+
+
+@dataclass(frozen=True)
+class Page:
+    label: str
+    url_name: str
+    is_shown_to: Callable[[AnyUser], bool]
+
+
+@dataclass(frozen=True)
+class RailLink:
+    label: str
+    url: str
+    is_current: bool
+
+
+@dataclass(frozen=True)
+class RailSection:
+    title: str
+    links: tuple[RailLink, ...]
+
+
+PAGES = {
+    "": (Page("Home", "admin:index", is_person),),
+    "Audit": (Page("Log", "admin:audit_auditlog_changelist", may_read_log),),
+    "Administration": (
+        Page("Users", "admin:auth_user_changelist", is_superuser),
+        Page("Groups", "admin:auth_group_changelist", is_superuser),
+        Page("Schedules", "admin:django_celery_beat_periodictask_changelist", is_superuser),
+    ),
+    "API": (Page("Documentation", "docs", is_person),),
+}
+
+
+def rail_for(user: AnyUser, path: str) -> list[RailSection]:
+    """Return the sections with a page for this user, the page at `path` marked as current."""
+    home = reverse("admin:index")
+    sections = []
+    for title, pages in PAGES.items():
+        urls = [(page.label, reverse(page.url_name)) for page in pages if page.is_shown_to(user)]
+        links = tuple(
+            RailLink(label, url, path == url or (url != home and path.startswith(url)))
+            for label, url in urls
+        )
+        if links:
+            sections.append(RailSection(title, links))
+    return sections
