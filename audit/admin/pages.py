@@ -156,7 +156,8 @@ def entry_context(log: AuditLog) -> dict[str, Any]:
     """Return what the page of an entry shows beside the entry itself."""
     logs = AuditLog.objects.all()
     same_request = logs.filter(request_id=log.request_id).exclude(pk=log.pk)
-    earlier = logs.filter(user_id=log.user_id, created_at__lt=log.created_at)
+    # The console's user 7 and the platform's are different people.
+    earlier = logs.filter(user_id=log.user_id, source=log.source, created_at__lt=log.created_at)
     raw = {name: plain(getattr(log, field)) for name, field in SHAPE.items()}
     return {
         "request_text": marked(indented(log.request_data)),

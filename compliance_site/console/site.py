@@ -41,8 +41,7 @@ class ConsoleSite(admin.AdminSite):
 
         Knox's page would show a new token on the screen; tokens come from `issue_token`.
         """
-        several = isinstance(model_or_iterable, Iterable)
-        models = list(model_or_iterable) if several else [model_or_iterable]
+        models = [model_or_iterable] if isinstance(model_or_iterable, type) else model_or_iterable
         shown = [model for model in models if model is not AuthToken]
         super().register(shown, audited(admin_class), **options)
 

@@ -71,6 +71,8 @@ def ago(moment: datetime) -> str:
 def took(milliseconds: int | None) -> str:
     if milliseconds is None:
         return "\N{EN DASH}"
+    if milliseconds < 1:
+        return "< 1 ms"
     return f"{milliseconds} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
 
 
