@@ -20,7 +20,7 @@ from rest_framework.test import APIClient
 from audit.capture.actors import Actor, acting_as
 from audit.ledger import partitions
 from audit.models import AuditLog
-from compliance_site.foundation.roles import Role, make_groups
+from compliance_site.foundation.roles import Role
 from tests.services import execute_as_administrator
 
 NOW = datetime(2025, 11, 9, 10, 30, tzinfo=UTC)
@@ -49,14 +49,18 @@ def make_database(name, template=None):
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_blocker, worker_id):
-    """Migrate as the owner and run as the runtime role: the production arrangement."""
-    name = database_name(worker_id, "template")
-    make_database(name)
-    use_database(name)
+    """Migrate as the owner and run as the runtime role: the production arrangement.
+
+    The template itself stays as it was migrated: even what is rolled back uses up ids.
+    """
+    template, name = database_name(worker_id, "template"), database_name(worker_id, "shared")
+    make_database(template)
+    use_database(template)
     with django_db_blocker.unblock():
         call_command("migrate", verbosity=0)
-        make_groups()
         connections.close_all()
+    make_database(name, template)
+    use_database(name)
     yield
     connections.close_all()
 
@@ -74,7 +78,7 @@ def committed_db(django_db_setup, django_db_blocker, worker_id):
     with django_db_blocker.unblock():
         yield name
         connections.close_all()
-    use_database(template)
+    use_database(database_name(worker_id, "shared"))
     execute_as_administrator(f"DROP DATABASE {name} WITH (FORCE)")
 
 

@@ -6,6 +6,7 @@ Middleware, tasks and `manage.py` open it; nothing guesses an actor.
 from __future__ import annotations
 
 import getpass
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -93,7 +94,15 @@ def task_actor(name: str) -> Actor:
 def command_actor(argv: Sequence[str]) -> Actor:
     """Name a management command and the operating-system user who runs it, not its arguments."""
     command = argv[1] if len(argv) > 1 else Path(argv[0]).name
-    return Actor("command", f"{getpass.getuser()}: manage.py {command}")
+    return Actor("command", f"{_system_user()}: manage.py {command}")
+
+
+def _system_user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        # A container may run under a number that has no name.
+        return f"uid {os.getuid()}"
 
 
 def user_actor(user: AbstractBaseUser | AnonymousUser, *, is_service: bool = False) -> Actor:

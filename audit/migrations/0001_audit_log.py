@@ -84,6 +84,18 @@ ALTER TABLE audit_ingested_event ENABLE ALWAYS TRIGGER audit_refuse_change;
 ALTER TABLE audit_ingested_event ENABLE ALWAYS TRIGGER audit_refuse_truncate;
 """
 
+# Asks the catalog's rows, not to_regclass: its cache may still say "no such table" after the
+# lock was waited for, because waiting for an advisory lock does not bring it up to date.
+HAS_PARTITION = """
+CREATE FUNCTION audit_has_partition(name text) RETURNS boolean
+LANGUAGE sql VOLATILE SET search_path = public, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+        WHERE inhparent = 'audit_log'::regclass AND relname = name
+    )
+$$;
+"""
+
 # ATTACH, not CREATE ... PARTITION OF: it lets writers go on. A TRUNCATE trigger is not
 # inherited, and a cloned row trigger is made ENABLE ALWAYS again to be sure of it.
 MAKE_PARTITION = """
@@ -94,11 +106,11 @@ DECLARE
     following date := (first + interval '1 month')::date;
     name text := 'audit_log_' || to_char(first, 'YYYY_MM');
 BEGIN
-    IF EXISTS (SELECT FROM pg_inherits WHERE inhrelid = to_regclass('public.' || name)) THEN
+    IF audit_has_partition(name) THEN
         RETURN false;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtext('audit_make_partition'));
-    IF EXISTS (SELECT FROM pg_inherits WHERE inhrelid = to_regclass('public.' || name)) THEN
+    IF audit_has_partition(name) THEN
         RETURN false;
     END IF;
     EXECUTE format('CREATE TABLE %I (LIKE audit_log INCLUDING DEFAULTS)', name);
@@ -201,5 +213,6 @@ class Migration(migrations.Migration):
                 ),
             ],
         ),
+        migrations.RunSQL(HAS_PARTITION, "DROP FUNCTION audit_has_partition(text)"),
         migrations.RunSQL(MAKE_PARTITION, "DROP FUNCTION audit_make_partition(date)"),
     ]

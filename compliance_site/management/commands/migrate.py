@@ -7,10 +7,11 @@ from django.core.management.base import CommandParser
 from django.core.management.commands import migrate
 
 from compliance_site.foundation.database import grant_runtime_rights
+from compliance_site.foundation.roles import make_groups
 
 
 class Command(migrate.Command):
-    """Django's `migrate`, as the owner role, followed by the runtime role's grants."""
+    """Django's `migrate`, as the owner role; then the runtime role's grants, and the groups."""
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -18,6 +19,10 @@ class Command(migrate.Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         super().handle(*args, **options)
+        if options["database"] != "owner" or options["plan"] or options["check_unapplied"]:
+            return
         runtime, owner = (settings.DATABASES[alias]["USER"] for alias in ("default", "owner"))
-        if options["database"] == "owner" and runtime != owner and not options["check_unapplied"]:
+        if runtime != owner:
             grant_runtime_rights(runtime)
+        if options["app_label"] is None:
+            make_groups()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 import psycopg
 from django.conf import settings
@@ -26,7 +25,7 @@ class Command(BaseCommand):
         admin_url = env_secret("DATABASE_ADMIN_URL")
         if not settings.DATABASE_OWNER_URL:
             raise CommandError("DATABASE_OWNER_URL is not set.")
-        database = urlsplit(settings.DATABASE_URL).path.strip("/")
+        database = settings.DATABASES["default"]["NAME"]
         owner, runtime = Role.of(settings.DATABASE_OWNER_URL), Role.of(settings.DATABASE_URL)
         if owner.name == runtime.name:
             raise CommandError("DATABASE_URL and DATABASE_OWNER_URL name the same role.")

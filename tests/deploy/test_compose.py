@@ -1,0 +1,153 @@
+import ast
+import re
+import shlex
+
+import pytest
+from celery.app.utils import find_app
+
+# As the user guide's commands name them.
+REQUIRED = {"backend", "celery-worker", "celery-beat", "postgres", "redis"}
+# Settings that a container does not take from .env, and why.
+NOT_PASSED = {
+    "COMPLIANCE_ENV": "the image is a production image",
+    "DATABASE_OWNER_URL": "known to migrate only",
+    "DEBUG": "refused in production",
+    "LOG_DIR": "containers write to standard output",
+    "LOG_PROCESS": "named per service",
+    "STATIC_ROOT": "filled when the image is built",
+}
+
+
+@pytest.fixture(scope="session")
+def services(compose):
+    return compose["services"]
+
+
+@pytest.fixture(scope="session")
+def consoles(services):
+    """The services that run our image."""
+    return {name: service for name, service in services.items() if "build" in service}
+
+
+def test_the_services_have_the_user_guides_names(services):
+    assert services.keys() >= REQUIRED
+    assert services["postgres"]["environment"].items() >= {
+        ("POSTGRES_USER", "abtuser"),
+        ("POSTGRES_DB", "abtpro_db"),
+    }
+
+
+def test_services_depend_on_services_that_exist_and_can_become_what_is_waited_for(services):
+    for service in services.values():
+        for name, dependency in service.get("depends_on", {}).items():
+            waited_for = services[name]
+            if dependency["condition"] == "service_completed_successfully":
+                assert waited_for["restart"] == "no"
+            else:
+                assert waited_for["healthcheck"]["test"]
+
+
+def test_every_service_has_a_health_check_or_ends(services):
+    for name, service in services.items():
+        assert service.get("restart") == "no" or service["healthcheck"]["test"], name
+
+
+def test_the_consoles_services_have_as_few_rights_as_possible(consoles):
+    assert len(consoles) == 4
+    for service in consoles.values():
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert "user" not in service, "the image's own"
+
+
+def test_no_service_is_privileged_or_can_become_so(services):
+    for service in services.values():
+        assert not {"privileged", "cap_add", "network_mode", "pid", "devices"} & service.keys()
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert "docker.sock" not in str(service.get("volumes"))
+
+
+def test_images_have_a_tag(services):
+    for service in services.values():
+        assert re.fullmatch(r"[a-z/-]+:[0-9][0-9.]*", service["image"])
+
+
+def test_ports_are_open_to_this_machine_only(services):
+    published = [port for service in services.values() for port in service.get("ports", [])]
+
+    assert published == ["127.0.0.1:${PORT:-8000}:8000"]
+
+
+def test_files_that_are_named_exist(root, services, compose):
+    for service in services.values():
+        if "build" in service:
+            assert (root / service["build"] / "Dockerfile").is_file()
+        for mount in service.get("volumes", []):
+            source = mount.split(":")[0]
+            assert source in compose["volumes"] or (root / source).exists()
+
+
+def test_secrets_are_required_and_have_no_default(root):
+    variables = dict(
+        re.findall(r"\$\{([A-Z_]+)([^}]*)\}", (root / "docker-compose.yml").read_text())
+    )
+
+    assert {name for name, rest in variables.items() if rest.startswith(":-")} == {
+        "PORT",
+        "WEB_THREADS",
+    }
+    assert all(rest.startswith((":?", ":-")) for rest in variables.values())
+
+
+def test_only_migrate_knows_the_owner_and_only_it_and_postgres_the_administrator(services):
+    def knowing(variable):
+        return {name for name, service in services.items() if variable in str(service)}
+
+    assert knowing("DATABASE_OWNER_URL") == knowing("DATABASE_ADMIN_URL") == {"migrate"}
+    assert knowing("POSTGRES_PASSWORD") == {"postgres"}
+
+
+def test_every_setting_reaches_the_containers_or_has_a_reason_not_to(root, consoles):
+    settings = (root / "compliance_site/settings.py").read_text()
+    names = {
+        node.args[0].value
+        for node in ast.walk(ast.parse(settings))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id.startswith("env_")
+    }
+
+    for service in consoles.values():
+        assert names - service["environment"].keys() <= NOT_PASSED.keys()
+    assert NOT_PASSED.keys() <= names
+
+
+@pytest.mark.parametrize(
+    ("service", "subcommand"), [("celery-worker", "worker"), ("celery-beat", "beat")]
+)
+def test_celery_is_started_with_an_application_that_exists(services, service, subcommand):
+    command = services[service]["command"]
+
+    assert command[0] == "celery"
+    assert subcommand in command
+    assert find_app(command[command.index("--app") + 1]).main == "compliance_site"
+
+
+def test_migrate_runs_commands_that_exist(services):
+    from django.core.management import get_commands
+
+    words = shlex.split(services["migrate"]["command"][2])
+    commands = [words[at + 1] for at, word in enumerate(words) if word == "manage.py"]
+
+    assert commands == ["provision_database", "migrate"]
+    assert set(commands) <= get_commands().keys()
+
+
+def test_passwords_are_never_arguments(services):
+    for service in services.values():
+        arguments = " ".join(
+            [*service.get("command", []), *service.get("healthcheck", {}).get("test", [])]
+        )
+        # Of the shell's own text `$$NAME` stays a name: the shell fills it in inside the container.
+        assert not re.search(r"(?<!\$)\$\{", arguments)
+        assert "--requirepass" not in arguments
