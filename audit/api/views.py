@@ -32,7 +32,9 @@ from audit.reading.pages import page_of, up_to
 from audit.reading.statistics import statistics
 from compliance_site.foundation.api.errors import Conflict, flat_fields
 from compliance_site.foundation.api.filters import refuse_unknown
+from compliance_site.foundation.api.schema import filter_parameters
 
+FILTERS = filter_parameters(AuditLogFilter)
 LARGEST_BATCH = 5_000
 CONFLICT = "This source already used this id for another event."
 
@@ -41,9 +43,6 @@ class AuditLogView(APIView):
     """Reads the log through the shared filters."""
 
     permission_classes = (ReadsAuditLog,)
-    # Where drf-spectacular finds the filters.
-    queryset = AuditLog.objects.all()
-    filterset_class = AuditLogFilter
 
     def matching(self, *other_parameters: str) -> AuditLogQuerySet:
         """Return the entries that the query asks for; refuse a query that is not understood."""
@@ -63,7 +62,11 @@ class AuditLogView(APIView):
 
 
 class AuditLogList(AuditLogView):
-    @extend_schema(parameters=[PageQuerySerializer], responses=AuditLogPageSerializer)
+    @extend_schema(
+        operation_id="audit_logs_list",
+        parameters=[*FILTERS, PageQuerySerializer],
+        responses=AuditLogPageSerializer,
+    )
     def get(self, request: Request) -> Response | StreamingHttpResponse:
         """List entries, newest first.
 
@@ -93,7 +96,9 @@ class AuditLogDetail(generics.RetrieveAPIView[AuditLog]):
 
 
 class AuditExport(AuditLogView):
-    @extend_schema(parameters=[ExportQuerySerializer], responses=AuditLogSerializer(many=True))
+    @extend_schema(
+        parameters=[*FILTERS, ExportQuerySerializer], responses=AuditLogSerializer(many=True)
+    )
     def get(self, request: Request) -> StreamingHttpResponse:
         """Stream all entries that match as CSV (default) or JSON."""
         query = ExportQuerySerializer(data=request.query_params)
@@ -103,7 +108,7 @@ class AuditExport(AuditLogView):
 
 
 class AuditStatistics(AuditLogView):
-    @extend_schema(responses=StatisticsSerializer)
+    @extend_schema(parameters=FILTERS, responses=StatisticsSerializer)
     def get(self, request: Request) -> Response:
         """Count the entries that match by action, by user and by endpoint."""
         return Response(StatisticsSerializer(statistics(self.matching())).data)

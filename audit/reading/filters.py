@@ -81,18 +81,47 @@ class AuditLogFilter(django_filters.FilterSet):  # type: ignore[misc]  # no type
     exact; with a `*` at its end it matches the beginning.
     """
 
-    userId = RepeatedFilter(field_name="user_id", parse=parse_user_id)
-    action = RepeatedFilter(field_name="action", parse=parse_action)
-    resource = RepeatedFilter(parse=storable, method="match_resource")
-    method = RepeatedFilter(field_name="method", parse=parse_method)
-    statusCode = RepeatedFilter(parse=parse_status, method="match_status")
-    ip = RepeatedFilter(field_name="ip_address", parse=parse_address)
-    requestId = RepeatedFilter(field_name="request_id", parse=storable)
-    actorType = RepeatedFilter(field_name="actor_type", parse=parse_actor_type)
-    source = RepeatedFilter(field_name="source", parse=storable)
-    q = django_filters.CharFilter(field_name="resource", lookup_expr="icontains")
-    startDate = MomentFilter(field_name="created_at", lookup_expr="gte")
-    endDate = MomentFilter(field_name="created_at", lookup_expr="lt", is_end=True)
+    userId = RepeatedFilter(
+        field_name="user_id", parse=parse_user_id, help_text="The user's id in its source."
+    )
+    action = RepeatedFilter(
+        field_name="action", parse=parse_action, help_text="CREATE, READ, UPDATE, DELETE, LOGIN ..."
+    )
+    resource = RepeatedFilter(
+        parse=storable,
+        method="match_resource",
+        help_text="The path; with a * at its end, what it begins with.",
+    )
+    method = RepeatedFilter(
+        field_name="method", parse=parse_method, help_text="The HTTP method, such as POST."
+    )
+    statusCode = RepeatedFilter(
+        parse=parse_status, method="match_status", help_text="A code (404) or a class (4xx)."
+    )
+    ip = RepeatedFilter(
+        field_name="ip_address", parse=parse_address, help_text="The client's address."
+    )
+    requestId = RepeatedFilter(
+        field_name="request_id", parse=storable, help_text="All entries of one request."
+    )
+    actorType = RepeatedFilter(
+        field_name="actor_type", parse=parse_actor_type, help_text=", ".join(ActorType.values)
+    )
+    source = RepeatedFilter(
+        field_name="source", parse=storable, help_text="`console`, or the service that sent it."
+    )
+    q = django_filters.CharFilter(
+        field_name="resource", lookup_expr="icontains", help_text="A part of the path."
+    )
+    startDate = MomentFilter(
+        field_name="created_at", lookup_expr="gte", help_text="From this moment or day on, in UTC."
+    )
+    endDate = MomentFilter(
+        field_name="created_at",
+        lookup_expr="lt",
+        is_end=True,
+        help_text="Up to this moment, not including it; a day is included.",
+    )
 
     class Meta:
         model = AuditLog

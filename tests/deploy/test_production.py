@@ -70,6 +70,13 @@ def test_each_unsafe_setting_fails_the_check_by_its_id(run, tmp_path, check_id, 
     assert "1 issue" in result.stderr
 
 
+def test_a_worker_with_unsafe_settings_stops(run):
+    result = run("-m", "celery", "-A", "compliance_site", "worker", **UNSAFE["E001"])
+
+    assert result.returncode == 1
+    assert "site.E001" in result.stderr
+
+
 def test_a_server_that_imports_the_application_is_refused_with_every_id(run):
     result = run("-c", "import compliance_site.wsgi", **ALL_UNSAFE)
 
