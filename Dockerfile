@@ -28,16 +28,20 @@ LABEL org.opencontainers.image.title="compliance-console" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="MIT"
 RUN groupadd --gid 10001 console \
-    && useradd --uid 10001 --gid console --no-create-home --home-dir /app --shell /usr/sbin/nologin console
+    && useradd --uid 10001 --gid console --no-create-home --home-dir /app --shell /usr/sbin/nologin console \
+    && install --directory --owner=console --group=console --mode=0700 /spool
 # A production console never falls back to embedded services: without DATABASE_URL it does not start.
 # USER is whom the log names for commands, also where the platform gives the container another uid.
 ENV PATH=/venv/bin:$PATH \
     USER=console \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    COMPLIANCE_ENV=production
+    COMPLIANCE_ENV=production \
+    AUDIT_SPOOL=/spool/entries
+# Entries that the database did not take yet: to be kept when the container is replaced.
+VOLUME /spool
 WORKDIR /app
-# All of it belongs to root: the console can read it and write none of it.
+# All of it belongs to root: the console can read it and write none of it, but for /spool.
 COPY --from=builder /venv /venv
 COPY --from=builder /app /app
 USER 10001:10001

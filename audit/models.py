@@ -22,6 +22,8 @@ class Action(models.TextChoices):
     LOGIN_FAILED = "LOGIN_FAILED"
     EXPORT = "EXPORT"
     ISSUE_TOKEN = "ISSUE_TOKEN"  # noqa: S105  an action, no password
+    AUDIT_OUTAGE_START = "AUDIT_OUTAGE_START"
+    AUDIT_OUTAGE_END = "AUDIT_OUTAGE_END"
     START = "START"
     STOP = "STOP"
 

@@ -249,6 +249,12 @@ AUDIT_EXCLUDED_PATHS = ("/health", "/metrics", "/static")
 # Their bodies are only measured: ingested events become entries of their own, and people
 # type passwords into the name field of the sign-in page.
 AUDIT_BODILESS_PATHS = ("/audit/events", "/admin/login/")
+# Seconds that a commit of entries may take before the database counts as away.
+AUDIT_COMMIT_SECONDS = env_int("AUDIT_COMMIT_SECONDS", 5, minimum=1)
+# Where entries wait while it is away, and whether a request is refused when that is full too.
+AUDIT_SPOOL = env_path("AUDIT_SPOOL", VAR_DIR / "audit-spool" / "entries")
+AUDIT_SPOOL_MB = env_int("AUDIT_SPOOL_MB", 64, minimum=1)
+AUDIT_FAIL_CLOSED = env_bool("AUDIT_FAIL_CLOSED", True)
 AUDIT_BODY_LIMIT = env_int("AUDIT_BODY_LIMIT", 16_384, minimum=0)
 
 # Logs

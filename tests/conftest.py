@@ -17,6 +17,7 @@ from django.db import connections
 from knox.models import AuthToken
 from rest_framework.test import APIClient
 
+from audit.capture import writer
 from audit.capture.actors import Actor, acting_as
 from audit.ledger import partitions
 from audit.models import AuditLog
@@ -66,7 +67,7 @@ def django_db_setup(django_db_blocker, worker_id):
 
 
 @pytest.fixture
-def committed_db(django_db_setup, django_db_blocker, worker_id):
+def committed_db(django_db_setup, django_db_blocker, worker_id, settings, tmp_path, monkeypatch):
     """A database of the test's own, in which everything really commits.
 
     For threads and other processes; the append-only tables could not be emptied afterwards.
@@ -75,8 +76,12 @@ def committed_db(django_db_setup, django_db_blocker, worker_id):
     connections.close_all()
     make_database(name, template)
     use_database(name)
+    # For this process and for those that the test starts.
+    settings.AUDIT_SPOOL = tmp_path / "audit-spool" / "entries"
+    monkeypatch.setenv("AUDIT_SPOOL", str(settings.AUDIT_SPOOL))
     with django_db_blocker.unblock():
         yield name
+        writer.close()
         connections.close_all()
     use_database(database_name(worker_id, "shared"))
     execute_as_administrator(f"DROP DATABASE {name} WITH (FORCE)")

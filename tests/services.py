@@ -5,6 +5,7 @@ Each run has its own servers in a folder of its own, each xdist worker its own d
 so that neither ports nor order nor a console that someone left running matter.
 """
 
+import logging
 import os
 import secrets
 import shutil
@@ -33,6 +34,8 @@ def pytest_load_initial_conftests(early_config):
 
 
 def pytest_configure(config):
+    # A line for each request of a load test would bury what failed.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     config.addinivalue_line("markers", "root_only: of what only root can do; left out otherwise")
 
 

@@ -15,6 +15,7 @@ from django.http.response import HttpResponseBase
 from audit.capture import writer
 from audit.capture.actors import in_circumstances
 from audit.capture.requests import RequestCapture
+from audit.exceptions import UnrecordedError
 
 logger = logging.getLogger(__name__)
 
@@ -75,8 +76,8 @@ def finish(capture: RequestCapture, response: HttpResponseBase) -> HttpResponseB
         # The view may have lost this connection and told the client so: try a fresh one.
         if connection.errors_occurred and not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
-        writer.write([capture.entry(response)])
-    except DatabaseError:
+        writer.commit(capture.entry(response))
+    except (DatabaseError, UnrecordedError):
         logger.exception("The audit entry of %s could not be written.", capture.request.path)
         response.close()
         return unrecorded()

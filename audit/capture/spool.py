@@ -6,10 +6,10 @@ Needs the standard library only: it runs inside other services.
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
 import threading
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ class SpooledBatch:
 
 
 class Spool:
-    """Lines of JSON, first in, first out, on disk and bounded; safe to use from many threads.
+    """Lines, first in, first out, on disk, checksummed and bounded; safe for many threads.
 
     It opens itself on first use and raises `OSError` when that fails. Each process locks a
     file of its own; the files that dead processes left are taken over when it opens. Lines
@@ -49,13 +49,14 @@ class Spool:
 
     def append(self, lines: Sequence[bytes], *, durable: bool = True) -> int:
         """Write the lines that fit, oldest first, and return how many did."""
+        framed = [_framed(line) for line in lines]
         with self._guard:
             self._open()
             room = self._max_bytes - (self._end - self._start)
             fitting = 0
-            while fitting < len(lines) and (room := room - len(lines[fitting]) - 1) >= 0:
+            while fitting < len(framed) and (room := room - len(framed[fitting])) >= 0:
                 fitting += 1
-            self._write(b"".join(line + b"\n" for line in lines[:fitting]), durable=durable)
+            self._write(b"".join(framed[:fitting]), durable=durable)
             return fitting
 
     def oldest(self, max_lines: int, max_bytes: int) -> SpooledBatch:
@@ -65,7 +66,7 @@ class Spool:
             chunk = os.pread(self._file, max_bytes, self._start)
             whole_lines = chunk[: chunk.rfind(b"\n") + 1] or chunk
             taken = whole_lines.splitlines(keepends=True)[:max_lines]
-        readable = [line.rstrip(b"\n") for line in taken if _is_event(line)]
+        readable = [line for line in map(_unframed, taken) if line is not None]
         if len(readable) < len(taken):
             logger.warning("Skipped %d unreadable spool lines.", len(taken) - len(readable))
         return SpooledBatch(readable, sum(map(len, taken)))
@@ -126,6 +127,7 @@ class Spool:
         self.path, self._lock = _lock_first_free(self._configured_path)
         try:
             self._file = _open_private(self.path)
+            _sync_folder(self.path.parent)
             self._end = _repaired_size(self._file, self.path)
             self._take_over_orphans()
         except OSError:
@@ -170,6 +172,16 @@ class Spool:
         self._start, self._end = 0, self._end - self._start
 
 
+def waiting(path: Path) -> list[tuple[Path, int]]:
+    """Return the files of a spool that hold lines, with how many; also those in use."""
+    counts = [
+        (candidate, candidate.read_bytes().count(b"\n"))
+        for candidate in _candidates(path)
+        if candidate.exists()
+    ]
+    return [(candidate, count) for candidate, count in counts if count]
+
+
 def _candidates(path: Path) -> Iterator[Path]:
     yield path
     for number in range(1, MAX_PROCESSES):
@@ -212,11 +224,15 @@ def _repaired_size(file: int, path: Path) -> int:
     return size
 
 
-def _is_event(line: bytes) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
-        return False
+def _framed(line: bytes) -> bytes:
+    """Return the record of a line on disk: its CRC-32 in hex, a blank, the line."""
+    return b"%08x %s\n" % (zlib.crc32(line), line)
+
+
+def _unframed(record: bytes) -> bytes | None:
+    """Return the line of a record, None when the disk did not keep it as it was written."""
+    checksum, _, line = record.rstrip(b"\n").partition(b" ")
+    return line if checksum == b"%08x" % zlib.crc32(line) else None
 
 
 def _open_private(path: Path) -> int:
@@ -224,6 +240,15 @@ def _open_private(path: Path) -> int:
     file = os.open(path, flags, 0o600)
     os.fchmod(file, 0o600)
     return file
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new file's name as durable as its content."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _write_all(file: int, content: bytes) -> None:

@@ -85,8 +85,8 @@ def env_networks(name: str, default: tuple[str, ...] = ()) -> list[Network]:
     )
 
 
-def env_path(name: str, default: Path | None = REQUIRED) -> Path | None:
-    return read(name, Path, default)
+def env_path[Default: Path | None](name: str, default: Default = REQUIRED) -> Path | Default:
+    return read(name, Path, default)  # type: ignore[arg-type]  # of Path, or what the default is
 
 
 def env_secret(name: str, default: str = REQUIRED) -> str:

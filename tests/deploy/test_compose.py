@@ -9,6 +9,7 @@ from celery.app.utils import find_app
 REQUIRED = {"backend", "celery-worker", "celery-beat", "postgres", "redis"}
 # Settings that a container does not take from .env, and why.
 NOT_PASSED = {
+    "AUDIT_SPOOL": "set in the image, to a volume of its own",
     "COMPLIANCE_ENV": "the image is a production image",
     "DATABASE_OWNER_URL": "known to migrate only",
     "DEBUG": "refused in production",

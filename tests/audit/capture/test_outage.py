@@ -14,16 +14,28 @@ def test_a_view_that_lost_its_connection_is_still_recorded(committed_db):
     assert AuditLog.objects.get().resource == "/break"
 
 
-def test_without_the_database_no_answer_leaves_unrecorded(committed_db):
+@pytest.fixture
+def without_database(committed_db):
+    """Nothing listens where the database was."""
     connection.close()
     port = connection.settings_dict["PORT"]
     connection.settings_dict["PORT"] = 1
-    try:
-        answer = Client().get("/nothing")
-    finally:
-        connection.close()
-        connection.settings_dict["PORT"] = port
+    yield
+    connection.close()
+    connection.settings_dict["PORT"] = port
+
+
+def test_without_the_database_an_answer_waits_for_the_spool(without_database, settings):
+    answer = Client().get("/nothing")
+
+    assert answer.status_code == 200
+    assert b"/nothing" in settings.AUDIT_SPOOL.read_bytes()
+
+
+def test_without_database_and_spool_no_answer_leaves_unrecorded(without_database, settings):
+    settings.AUDIT_SPOOL.parent.write_text("a file where the folder should be")
+
+    answer = Client().get("/nothing")
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "audit_unavailable")
     assert answer.headers["Retry-After"] == "5"
-    assert not AuditLog.objects.exists()

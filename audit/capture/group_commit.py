@@ -1,0 +1,130 @@
+"""One writer for each process: entries of requests that run at once share one commit.
+
+A request hands its entry over and waits until it is durable: committed, or, when the
+database does not answer, fsynced in the spool. Nothing is acknowledged before.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+
+import psycopg
+
+from audit.capture.calls import new_id
+from audit.capture.log_store import LogStore
+from audit.capture.outage import Outage
+from audit.exceptions import UnrecordedError
+from audit.models import AuditLog
+
+logger = logging.getLogger(__name__)
+
+LARGEST_GROUP = 1_000
+MOST_WAITING = 10_000
+PROBE_SECONDS = 1.0
+
+
+@dataclass
+class Ticket:
+    """An entry on its way, and what became of it."""
+
+    log: AuditLog
+    done: threading.Event = field(default_factory=threading.Event)
+    refused: bool = False
+
+
+class GroupWriter:
+    """Commits entries in groups from a thread of its own; started by the first entry."""
+
+    def __init__(self, store: LogStore, outage: Outage) -> None:
+        self._store = store
+        self._outage = outage
+        self._waiting: deque[Ticket] = deque()
+        self._arrived = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closing = False
+
+    def commit(self, log: AuditLog) -> None:
+        """Return when the entry is durable; raise `UnrecordedError` when it cannot be made so."""
+        log.event_id = log.event_id or new_id()
+        ticket = Ticket(log)
+        with self._arrived:
+            if len(self._waiting) >= MOST_WAITING:
+                raise UnrecordedError(UnrecordedError.__doc__)
+            self._waiting.append(ticket)
+            self.start()
+            self._arrived.notify()
+        ticket.done.wait()
+        if ticket.refused:
+            raise UnrecordedError(UnrecordedError.__doc__)
+
+    def start(self) -> None:
+        """Start the thread if it does not run, so that a spool left behind is replayed."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="audit-writer", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Write what waits and end the thread."""
+        with self._arrived:
+            self._closing = True
+            self._arrived.notify()
+        if self._thread is not None:
+            self._thread.join()
+        self._store.close()
+        self._outage.close()
+
+    def _run(self) -> None:
+        self._outage.take_over()
+        while (group := self._next_group()) is not None:
+            try:
+                self._settle(group)
+            except Exception:
+                # Whoever waits must not wait for ever, whatever went wrong.
+                logger.exception("The audit writer failed.")
+                self._release(group, kept=0)
+            if self._outage.is_on:
+                self._outage.try_to_end()
+
+    def _next_group(self) -> list[Ticket] | None:
+        """Wait for entries; return an empty group now and then in an outage, None to close."""
+        with self._arrived:
+            patience = PROBE_SECONDS if self._outage.is_on else None
+            self._arrived.wait_for(lambda: self._waiting or self._closing, patience)
+            if self._closing and not self._waiting:
+                return None
+            size = min(len(self._waiting), LARGEST_GROUP)
+            return [self._waiting.popleft() for _ in range(size)]
+
+    def _settle(self, group: list[Ticket]) -> None:
+        """Make a group durable and release its requests."""
+        logs = [ticket.log for ticket in group]
+        if not logs:
+            return
+        if not self._outage.is_on:
+            try:
+                self._store.add(logs)
+            except (psycopg.DataError, psycopg.IntegrityError, ValueError):
+                self._settle_singly(group)
+                return
+            except (psycopg.Error, OSError) as exc:
+                logger.error("The database does not take audit entries: %s", type(exc).__name__)
+                self._outage.begin()
+        kept = self._outage.keep(logs) if self._outage.is_on else len(logs)
+        self._release(group, kept)
+
+    def _settle_singly(self, group: list[Ticket]) -> None:
+        """Find the entry that PostgreSQL cannot hold; only its request is refused."""
+        if len(group) > 1:
+            for ticket in group:
+                self._settle([ticket])
+            return
+        logger.error("An audit entry cannot be stored: %r", group[0].log)
+        self._release(group, kept=0)
+
+    def _release(self, group: list[Ticket], kept: int) -> None:
+        for number, ticket in enumerate(group):
+            ticket.refused = number >= kept
+            ticket.done.set()

@@ -1,0 +1,173 @@
+"""The writer's own connection to the database: `COPY` with a deadline that always holds.
+
+A server that is frozen rather than gone accepts bytes and never answers: no timeout of
+PostgreSQL or of the driver ends that wait. Closing the socket under it does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+import psycopg
+from django.db import connections
+
+from audit.capture.copy_rows import COPY, copy_block
+from audit.models import AuditLog
+
+NAME = "audit-writer"
+CONNECT_SECONDS = 3
+KNOWN = """
+SELECT event_id FROM audit_log
+WHERE created_at BETWEEN %s AND %s AND event_id = ANY(%s)
+"""
+BACKEND = """
+SELECT pid, extract(epoch FROM backend_start)::text FROM pg_stat_activity
+WHERE pid = pg_backend_pid()
+"""
+# A killed or thawing server process may still be committing what it was sent.
+END_BACKEND = """
+SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity
+WHERE pid = %s AND extract(epoch FROM backend_start)::text = %s
+"""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The server process of a connection; the pid alone could be somebody else's by now."""
+
+    pid: int
+    started: str
+
+
+class LogStore:
+    """Stores entries; one thread at a time. Every call ends within `deadline` seconds.
+
+    All calls raise `psycopg.Error` or `OSError` when the database does not do its part.
+    """
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        self._connection: psycopg.Connection[Any] | None = None
+        self._months: set[date] = set()
+        self._watchdog = Watchdog()
+        # The backend whose last answer never came.
+        self.in_doubt: Backend | None = None
+        self._backend: Backend | None = None
+
+    def add(self, logs: Sequence[AuditLog]) -> None:
+        """Commit the entries in one `COPY`."""
+        with self._answering() as connection:
+            self._make_partitions(connection, logs)
+            with connection.cursor() as cursor, cursor.copy(COPY) as copy:
+                copy.write(copy_block(logs))
+
+    def add_missing(self, logs: Sequence[AuditLog]) -> None:
+        """Commit those entries that are not there yet, by their event ids."""
+        moments = [log.created_at for log in logs]
+        with self._answering() as connection:
+            ids = [log.event_id for log in logs]
+            rows = connection.execute(KNOWN, [min(moments), max(moments), ids]).fetchall()
+        known = {event_id for (event_id,) in rows}
+        missing = [log for log in logs if log.event_id not in known]
+        if missing:
+            self.add(missing)
+
+    def end(self, backend: Backend) -> None:
+        """Make sure that a server process is gone, with whatever it had not committed."""
+        with self._answering() as connection:
+            connection.execute(END_BACKEND, [backend.pid, backend.started])
+            still_there = connection.execute(END_BACKEND, [backend.pid, backend.started])
+            if still_there.fetchone() is not None:
+                raise OSError(f"Server process {backend.pid} does not end.")
+
+    def close(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(psycopg.Error, OSError):
+                self._connection.close()
+        self._connection = None
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[psycopg.Connection[Any]]:
+        """Lend the connection; when the block fails it is closed, and its backend in doubt."""
+        connection = self._connection or self._connect()
+        try:
+            with self._watchdog.over(connection.fileno(), self._deadline):
+                yield connection
+        except (psycopg.Error, OSError):
+            self.in_doubt = self._backend
+            self.close()
+            raise
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        parameters = connections["default"].get_connection_params()
+        # The settings of Django's own connections are not this one's.
+        for name in ("cursor_factory", "context", "prepare_threshold"):
+            parameters.pop(name, None)
+        parameters |= {"connect_timeout": CONNECT_SECONDS, "application_name": NAME}
+        connection = psycopg.connect(**parameters, autocommit=True)
+        with self._watchdog.over(connection.fileno(), self._deadline):
+            row = connection.execute(BACKEND).fetchone()
+        assert row is not None, "a connection sees itself"
+        self._backend = Backend(*row)
+        self._connection = connection
+        return connection
+
+    def _make_partitions(
+        self, connection: psycopg.Connection[Any], logs: Sequence[AuditLog]
+    ) -> None:
+        for month in {_month(log.created_at) for log in logs} - self._months:
+            connection.execute("SELECT audit_make_partition(%s)", [month])
+            self._months.add(month)
+
+
+class Watchdog:
+    """Shuts a socket down when the block that uses it has not ended in time."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Condition()
+        self._due: float | None = None
+        self._socket = -1
+        self._thread: threading.Thread | None = None
+
+    @contextlib.contextmanager
+    def over(self, descriptor: int, seconds: float) -> Iterator[None]:
+        self._watch(descriptor, time.monotonic() + seconds)
+        try:
+            yield
+        finally:
+            self._watch(-1, None)
+
+    def _watch(self, descriptor: int, due: float | None) -> None:
+        with self._guard:
+            self._socket, self._due = descriptor, due
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="audit-watchdog", daemon=True
+                )
+                self._thread.start()
+
+    def _run(self) -> None:
+        """Look twice a second: waking up for each block would cost more than it is worth."""
+        while True:
+            time.sleep(0.5)
+            with self._guard:
+                if self._due is not None and time.monotonic() > self._due:
+                    self._due = None
+                    with contextlib.suppress(OSError), _borrowed(self._socket) as borrowed:
+                        borrowed.shutdown(socket.SHUT_RDWR)
+
+
+def _borrowed(descriptor: int) -> socket.socket:
+    return socket.socket(fileno=os.dup(descriptor))
+
+
+def _month(moment: datetime) -> date:
+    return moment.astimezone(UTC).date().replace(day=1)

@@ -1,0 +1,152 @@
+"""What happens to entries while the database does not take them: spool, then replay in order."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+from django.utils import timezone
+
+from audit.capture.actors import Actor
+from audit.capture.calls import new_id
+from audit.capture.copy_rows import from_spool_line, spool_line
+from audit.capture.log_store import Backend, LogStore
+from audit.capture.spool import Spool
+from audit.models import Action, ActorType, AuditLog
+
+logger = logging.getLogger(__name__)
+
+REPLAY_LINES = 500
+REPLAY_BYTES = 8 * 1024 * 1024
+# So many batches are replayed before requests that wait get their turn.
+BATCHES_AT_ONCE = 20
+PROBE_SECONDS = 1.0
+WRITER = Actor(ActorType.TASK, "audit-writer")
+
+
+class Outage:
+    """Keeps entries in the spool and puts them into the log when the database is back.
+
+    One thread at a time. Start and end of an outage are entries themselves.
+    """
+
+    def __init__(self, store: LogStore, spool: Spool, *, fail_closed: bool) -> None:
+        self._store = store
+        self._spool = spool
+        self._fail_closed = fail_closed
+        self._next_probe = 0.0
+        self._spooled = self._lost = 0
+        self._started_at: datetime | None = None
+        self.is_on = False
+
+    def take_over(self) -> None:
+        """Go on with the replay that an earlier process left."""
+        try:
+            self.is_on = not self._spool.is_empty()
+        except OSError:
+            logger.exception("The audit spool cannot be opened.")
+
+    def begin(self) -> None:
+        """Note that the database is away, and whose unfinished work has to end first."""
+        self.is_on = True
+        self._started_at = timezone.now()
+        self._spooled = self._lost = 0
+        start = [spool_line(_event(Action.AUDIT_OUTAGE_START, self._started_at, {}))]
+        if backend := self._store.in_doubt:
+            start.insert(0, json.dumps({"pid": backend.pid, "started": backend.started}).encode())
+            self._store.in_doubt = None
+        self._append(start)
+
+    def keep(self, logs: Sequence[AuditLog]) -> int:
+        """Make the entries durable in the spool; return how many may be acknowledged.
+
+        With `AUDIT_FAIL_CLOSED` off that is all of them; what no disk took is counted as lost.
+        """
+        kept = self._append([spool_line(log) for log in logs])
+        self._spooled += kept
+        if kept == len(logs) or self._fail_closed:
+            return kept
+        self._lost += len(logs) - kept
+        logger.critical("%d audit entries were lost so far: spool full.", self._lost)
+        return len(logs)
+
+    def try_to_end(self) -> None:
+        """Replay some of the spool when a probe is due; the outage ends when it is empty."""
+        if time.monotonic() < self._next_probe:
+            return
+        try:
+            for _ in range(BATCHES_AT_ONCE):
+                if self._replay_batch() == 0:
+                    self._end()
+                    return
+        except (psycopg.Error, OSError) as exc:
+            self._next_probe = time.monotonic() + PROBE_SECONDS
+            logger.warning("The audit spool waits: %s", type(exc).__name__)
+
+    def replay(self) -> int:
+        """Replay everything now and return how many entries that were.
+
+        Raise `psycopg.Error` or `OSError` when the database does not take them.
+        """
+        self.take_over()
+        count = 0
+        while replayed := self._replay_batch():
+            count += replayed
+        if self.is_on:
+            self._end()
+        return count
+
+    def close(self) -> None:
+        self._spool.close()
+
+    def _append(self, lines: list[bytes]) -> int:
+        try:
+            return self._spool.append(lines)
+        except OSError:
+            logger.exception("The audit spool cannot be written.")
+            return 0
+
+    def _replay_batch(self) -> int:
+        """Store the oldest spooled entries; return how many lines that were, 0 at the end."""
+        batch = self._spool.oldest(REPLAY_LINES, REPLAY_BYTES)
+        if not batch.size:
+            return 0
+        logs: list[AuditLog] = []
+        for line in batch.lines:
+            values = json.loads(line)
+            if "pid" in values:
+                self._store.end(Backend(values["pid"], values["started"]))
+            else:
+                logs.append(from_spool_line(line))
+        if logs:
+            self._store.add_missing(logs)
+        self._spool.drop(batch)
+        return max(1, len(batch.lines))
+
+    def _end(self) -> None:
+        now = timezone.now()
+        details = {
+            "from": self._started_at and self._started_at.astimezone(UTC).isoformat(),
+            "spooled": self._spooled,
+            "lost": self._lost,
+        }
+        self._store.add([_event(Action.AUDIT_OUTAGE_END, now, details)])
+        self._started_at, self.is_on = None, False
+        logger.warning("The audit spool is replayed; %d entries were lost.", self._lost)
+
+
+def _event(action: str, moment: datetime, details: dict[str, Any]) -> AuditLog:
+    return AuditLog(
+        created_at=moment,
+        event_id=new_id(),
+        actor_type=WRITER.type,
+        actor=WRITER.name,
+        action=action,
+        resource="audit_log",
+        details=json.dumps(details, separators=(",", ":")) if details else "",
+    )

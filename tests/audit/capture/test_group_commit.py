@@ -1,0 +1,219 @@
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection, transaction
+
+from audit.capture import writer
+from audit.exceptions import UnrecordedError
+from audit.models import AuditLog
+
+MOMENT = datetime(2025, 11, 9, 10, 30, 0, 123456, tzinfo=UTC)
+OUTAGE = ("AUDIT_OUTAGE_START", "AUDIT_OUTAGE_END")
+
+
+def entry(number=0, **overrides):
+    values = {
+        "created_at": MOMENT,
+        "actor_type": "user",
+        "action": "READ",
+        "resource": f"/{number}",
+    }
+    return AuditLog(**values | overrides)
+
+
+def commit_all(numbers):
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda number: writer.commit(entry(number)), numbers))
+
+
+def stored():
+    return AuditLog.objects.exclude(action__in=OUTAGE)
+
+
+@pytest.fixture
+def outage(committed_db, administrator):
+    """Take the database away from the writer, and give it back."""
+
+    def begin():
+        connection.close()
+        administrator(
+            f"ALTER DATABASE {committed_db} ALLOW_CONNECTIONS false",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            f"WHERE datname = '{committed_db}'",
+        )
+
+    def end():
+        administrator(f"ALTER DATABASE {committed_db} ALLOW_CONNECTIONS true")
+
+    yield begin, end
+    end()
+
+
+def test_entries_of_many_threads_are_all_there_when_their_calls_return(committed_db):
+    commit_all(range(2000))
+
+    assert {log.resource for log in stored()} == {f"/{number}" for number in range(2000)}
+    assert stored().count() == 2000
+
+
+def test_an_entry_is_stored_as_it_was_given(committed_db):
+    values = {
+        "occurred_at": MOMENT,
+        "user_id": 7,
+        "status_code": 404,
+        "ip_address": "2001:db8::1",
+        "request_data": 'tab\t, newline\n, return\r, \\N, \\., ü ☃, "quotes"',
+        "details": "\\",
+    }
+
+    writer.commit(entry(**values))
+
+    log = AuditLog.objects.get()
+    assert {name: getattr(log, name) for name in values} == values
+    assert (log.created_at, log.duration_ms) == (MOMENT, None)
+    assert log.event_id
+
+
+def test_an_entry_that_postgresql_cannot_hold_is_refused_alone(committed_db):
+    def commit(status):
+        try:
+            writer.commit(entry(status, status_code=status))
+        except UnrecordedError:
+            return "refused"
+        return "stored"
+
+    with ThreadPoolExecutor(16) as pool:
+        outcomes = list(pool.map(commit, [200] * 50 + [99_999] + [200] * 50))
+
+    assert outcomes.count("refused") == 1
+    assert stored().count() == 100
+
+
+def test_a_lost_connection_costs_nothing(committed_db, administrator):
+    writer.commit(entry(1))
+    administrator(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        f"WHERE datname = '{committed_db}' AND application_name = 'audit-writer'"
+    )
+
+    writer.commit(entry(2))
+    writer.close()
+    replay()
+
+    assert sorted(log.resource for log in stored()) == ["/1", "/2"]
+
+
+def test_in_an_outage_entries_are_spooled_and_replayed_once_in_order(outage, settings):
+    begin, end = outage
+    writer.commit(entry(0))
+    begin()
+    for number in range(1, 30):
+        writer.commit(entry(number))
+    assert settings.AUDIT_SPOOL.read_bytes().count(b"\n") >= 30
+
+    end()
+    eventually_replayed(settings)
+
+    assert [log.resource for log in stored().order_by("id")] == [f"/{n}" for n in range(30)]
+    start, stop = AuditLog.objects.filter(action__in=OUTAGE).order_by("id")
+    assert (start.action, stop.action) == OUTAGE
+    details = json.loads(stop.details)
+    assert (details["spooled"], details["lost"]) == (29, 0)
+    assert (start.actor_type, start.actor) == ("task", "audit-writer")
+
+
+def test_a_spool_that_is_full_refuses_or_counts_what_is_lost(outage, settings):
+    begin, end = outage
+    settings.AUDIT_SPOOL_MB = 1
+    settings.AUDIT_FAIL_CLOSED = False
+    begin()
+    for number in range(40):
+        writer.commit(entry(number, request_data="x" * 32_000))
+
+    end()
+    eventually_replayed(settings)
+
+    details = json.loads(AuditLog.objects.get(action="AUDIT_OUTAGE_END").details)
+    assert details["lost"] > 0
+    assert details["spooled"] + details["lost"] == 40
+    assert stored().count() == details["spooled"]
+
+
+def test_failing_closed_refuses_what_no_disk_takes(outage, settings, tmp_path):
+    begin, _ = outage
+    settings.AUDIT_SPOOL = tmp_path / "file" / "spool"
+    (tmp_path / "file").write_text("not a folder")
+    begin()
+
+    with pytest.raises(UnrecordedError):
+        writer.commit(entry())
+
+
+def test_a_new_process_replays_what_another_left_and_nothing_twice(outage, settings):
+    begin, end = outage
+    begin()
+    for number in range(10):
+        writer.commit(entry(number))
+    left = settings.AUDIT_SPOOL.read_bytes()
+    writer.close()
+    end()
+
+    assert replay() == 11  # and the start of the outage
+    # As after a kill between the commit of the replay and the removal from the spool.
+    settings.AUDIT_SPOOL.write_bytes(left)
+    replay()
+
+    assert sorted(log.resource for log in stored()) == [f"/{number}" for number in range(10)]
+
+
+def test_the_command_shows_what_waits_and_replays_it(outage, settings, capsys):
+    begin, end = outage
+    begin()
+    writer.commit(entry())
+    writer.close()
+
+    call_command("audit_spool", "status")
+    with pytest.raises(CommandError, match="stays as it is"):
+        call_command("audit_spool", "replay")
+    end()
+    call_command("audit_spool", "replay")
+    call_command("audit_spool", "status")
+
+    before, replayed, after = capsys.readouterr().out.splitlines()
+    assert json.loads(before) == {
+        "entries": 2,
+        "files": [{"path": str(settings.AUDIT_SPOOL), "entries": 2}],
+    }
+    assert replayed == "Replayed 2 entries."
+    assert json.loads(after) == {"entries": 0, "files": []}
+    assert stored().count() == 1
+
+
+def test_inside_a_transaction_the_entry_belongs_to_it(committed_db):
+    with transaction.atomic():
+        writer.commit(entry())
+        transaction.set_rollback(True)
+
+    assert not AuditLog.objects.exists()
+
+
+def replay():
+    return writer.replay_spool()
+
+
+def eventually_replayed(settings):
+    """Wait until the writer's own probe finds the database again."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            if AuditLog.objects.filter(action="AUDIT_OUTAGE_END").exists():
+                return
+        except psycopg.Error:
+            connection.close()
+        time.sleep(0.05)
+    pytest.fail(f"not replayed: {settings.AUDIT_SPOOL.stat().st_size} bytes wait")
