@@ -8,8 +8,10 @@ import re
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
+from audit.capture.redaction.tags import TAG_PATTERN
+
 _PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
-_TAKEN_OUT = re.compile(r"\[REDACTED\]|\[TOO DEEP\]")
+_TAKEN_OUT = re.compile(rf"{TAG_PATTERN}|\[TOO DEEP\]")
 
 
 def indented(text: str) -> str:

@@ -48,7 +48,7 @@ def logging_config(*, level: str, directory: Path | None, process: str) -> dict[
         "filters": {"context": {"()": "compliance_site.foundation.logs.ContextFilter"}},
         "formatters": {
             "json": {
-                "()": "pythonjsonlogger.json.JsonFormatter",
+                "()": "audit.capture.redaction.log_lines.RedactingFormatter",
                 "fmt": "{asctime}{levelname}{name}{message}",
                 "style": "{",
                 "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
