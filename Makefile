@@ -1,6 +1,6 @@
 # `make run` and `make test` work on a fresh machine: they bring what they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test browser lint format types migrations check lock clean
+.PHONY: help setup run demo test browser bench lint format types migrations check lock clean
 
 PY := .venv/bin/python
 COMPILE := .venv/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url \
@@ -23,6 +23,9 @@ test: setup ## Run all tests but the browser's, in parallel
 
 browser: setup ## Run the browser tests (needs chromium)
 	$(PY) -m pytest tests/browser
+
+bench: setup ## Measure (NAME=ingest for one); results in bench/results/
+	$(PY) -m bench $(NAME)
 
 lint: setup ## Look for faults and formatting
 	$(PY) -m ruff check .
