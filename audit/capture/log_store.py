@@ -13,13 +13,14 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 import psycopg
 from django.db import connections
 
 from audit.capture.copy_rows import COPY, copy_block
+from audit.ledger.partitions import month_of
 from audit.models import AuditLog
 
 NAME = "audit-writer"
@@ -123,7 +124,7 @@ class LogStore:
     def _make_partitions(
         self, connection: psycopg.Connection[Any], logs: Sequence[AuditLog]
     ) -> None:
-        for month in {_month(log.created_at) for log in logs} - self._months:
+        for month in {month_of(log.created_at) for log in logs} - self._months:
             connection.execute("SELECT audit_make_partition(%s)", [month])
             self._months.add(month)
 
@@ -167,7 +168,3 @@ class Watchdog:
 
 def _borrowed(descriptor: int) -> socket.socket:
     return socket.socket(fileno=os.dup(descriptor))
-
-
-def _month(moment: datetime) -> date:
-    return moment.astimezone(UTC).date().replace(day=1)

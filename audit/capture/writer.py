@@ -30,8 +30,7 @@ def write(logs: Sequence[AuditLog]) -> None:
 
     Raise `django.db.DatabaseError` when the database does not take them.
     """
-    for moment in {log.created_at.replace(day=1) for log in logs}:
-        partitions.ensure(moment)
+    partitions.ensure(log.created_at for log in logs)
     AuditLog.objects.bulk_create(logs)
 
 

@@ -6,6 +6,7 @@ the owner that makes exactly one kind of table.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 
 from django.db import connection
@@ -17,16 +18,19 @@ MONTHS_AHEAD = 12
 _seen: set[date] = set()
 
 
-def ensure(moment: datetime) -> None:
-    """Make sure that an entry of this moment has a partition; a set lookup once it has."""
-    month = moment.astimezone(UTC).date().replace(day=1)
-    if month not in _seen:
+def ensure(moments: Iterable[datetime]) -> None:
+    """Make sure that entries of these moments have partitions; a set lookup once they have."""
+    for month in {month_of(moment) for moment in moments} - _seen:
         _make(month)
+
+
+def month_of(moment: datetime) -> date:
+    return moment.astimezone(UTC).date().replace(day=1)
 
 
 def make_ahead(now: datetime | None = None, months: int = MONTHS_AHEAD) -> int:
     """Make the partitions of this month and the next ones; return how many were missing."""
-    first = (now or timezone.now()).astimezone(UTC).date().replace(day=1)
+    first = month_of(now or timezone.now())
     return sum(_make(_month_after(first, ahead)) for ahead in range(months + 1))
 
 

@@ -16,6 +16,9 @@ from examples.trading_api.main import create_app
 from examples.trading_api.state import USERS
 from tests.audit.capture.fake_console import TOKEN, FakeConsole, eventually
 
+# A service that the middleware runs in has no key.
+pytestmark = pytest.mark.usefixtures("keyless_redaction")
+
 ROOT = Path(__file__).parents[2]
 TRADER = {"Authorization": "Bearer demo-token-1"}
 OTHER_TRADER = {"Authorization": "Bearer demo-token-2"}

@@ -1,9 +1,12 @@
 import json
+from datetime import datetime
 
 import pytest
 
 from audit.models import AuditLog
 from compliance_site.foundation.roles import Role
+from tests.conftest import NOW
+from tests.redaction import tag
 
 pytestmark = pytest.mark.django_db
 
@@ -54,7 +57,7 @@ def test_one_event_is_recorded_with_all_its_fields(service):
     assert (log.ip_address, log.user_agent, log.duration_ms) == ("192.168.1.100", "Mozilla/5.0", 18)
     assert (log.actor_type, log.request_id) == ("user", "req-12345678")
     assert log.occurred_at.isoformat() == "2025-11-09T10:29:59.500000+00:00"
-    assert json.loads(log.request_data) == {"strategy": "RSI_CROSS", "apiKey": "[REDACTED]"}
+    assert json.loads(log.request_data) == {"strategy": "RSI_CROSS", "apiKey": tag("sk_live_1")}
 
 
 def test_sending_again_counts_as_duplicate(service):
@@ -170,18 +173,66 @@ def test_what_is_no_json_is_refused(service, text, status):
     assert set(answer.json()["error"]) == {"code", "message", "fields"}
 
 
-def test_another_accounts_name_is_no_source(service, make_user):
-    make_user("payments-api", Role.SERVICE)
+@pytest.mark.parametrize(
+    "source", ["payments-api", "trading-api-2", "trading", "console", "console/x", "TRADING-API"]
+)
+def test_a_service_can_only_write_as_itself(service, source):
+    answer = post(service, EVENT | {"source": source})
 
-    answer = post(service, EVENT | {"source": "payments-api"})
+    assert answer.json()["error"]["fields"] == {
+        "source": ["Write as yourself: trading-api, or trading-api/ and a name below it."]
+    }
+    assert not stored().exists()
+
+
+def test_in_a_batch_a_foreign_source_is_named_and_the_others_are_accepted(service):
+    answer = post(service, {"events": [EVENT, EVENT | {"id": "e-2", "source": "payments-api"}]})
+
+    assert answer.json()["accepted"] == 1
+    assert [(bad["index"], bad["id"]) for bad in answer.json()["rejected"]] == [(1, "e-2")]
+    assert answer.json()["rejected"][0]["error"].startswith("source: Write as yourself")
+
+
+def test_an_account_that_is_named_like_the_console_cannot_write_as_it(api_as):
+    impostor = api_as(Role.SERVICE, "console")
+
+    answer = post(impostor, {"action": "CREATE", "resource": "/x"})
 
     assert list(answer.json()["error"]["fields"]) == ["source"]
 
 
-def test_a_source_of_its_own_choice_keeps_who_reported_it(service):
-    post(service, EVENT | {"source": "trading-api/eu"})
+def test_a_source_below_its_name_keeps_who_reported_it(service):
+    post(service, {"action": "CREATE", "resource": "/x", "source": "trading-api/eu"})
 
     assert json.loads(stored().get().details) == {"reportedBy": "trading-api"}
+
+
+@pytest.mark.parametrize(
+    ("occurred_at", "skew"),
+    [
+        ("2025-11-09T10:30:00Z", None),
+        ("2025-11-09T10:30:05Z", None),
+        ("2025-11-09T10:29:55Z", None),
+        ("2025-11-09T10:30:05.001Z", 5001),
+        ("2025-11-09T10:29:54Z", -6000),
+        ("2025-11-09T11:29:54+01:00", -6000),
+        ("0001-01-01T00:00:00Z", -63898281000000),
+        ("9999-12-31T23:59:59Z", 251639616599000),
+        (None, None),
+    ],
+)
+def test_both_times_and_the_skew_between_two_clocks_are_kept(
+    service, time_machine, occurred_at, skew
+):
+    time_machine.move_to(NOW, tick=False)
+
+    answer = post(service, EVENT | {"occurredAt": occurred_at})
+
+    log = stored().get()
+    assert answer.status_code == 201
+    assert log.created_at == NOW
+    assert log.occurred_at == (datetime.fromisoformat(occurred_at) if occurred_at else None)
+    assert (json.loads(log.details or "{}")).get("clockSkewMs") == skew
 
 
 def test_the_request_that_brought_events_is_recorded_without_their_bodies(service):

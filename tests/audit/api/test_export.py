@@ -69,7 +69,7 @@ def test_an_export_is_recorded_with_rows_and_hash(auditor, make_log):
     assert json.loads(event.details) == {
         "format": "csv",
         "query": {"format": ["csv"], "source": ["trading-api"]},
-        "asOf": request.id - 1,
+        "asOf": event.id - 1,
         "rows": 1,
         "sha256": hashlib.sha256(body).hexdigest(),
         "completed": True,

@@ -47,6 +47,8 @@ def test_a_listing_has_the_documented_shape(auditor, make_log):
                 "route": "",
                 "query": "",
                 "durationMs": None,
+                "responseData": "",
+                "responseBytes": None,
                 "details": "",
             }
         ],

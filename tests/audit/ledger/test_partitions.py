@@ -37,7 +37,7 @@ def test_a_partition_made_in_a_rolled_back_transaction_is_not_remembered(make_lo
     from django.db import transaction
 
     with transaction.atomic():
-        partitions.ensure(FAR)
+        partitions.ensure([FAR])
         transaction.set_rollback(True)
 
     assert make_log(created_at=FAR).pk
