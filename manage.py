@@ -12,6 +12,7 @@ from types import FrameType
 from django.core.management import execute_from_command_line
 
 from audit.capture.actors import acting_as, command_actor
+from audit.capture.commands import recorded
 from compliance_site.foundation import embedded
 from compliance_site.foundation.paths import VAR_DIR
 
@@ -32,7 +33,11 @@ def main() -> None:
     """Run the command given in the program's arguments."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "compliance_site.settings")
     try:
-        with services(sys.argv[1:]), acting_as(command_actor(sys.argv)):
+        with (
+            services(sys.argv[1:]),
+            acting_as(command_actor(sys.argv)),
+            recorded(sys.argv[1:]),
+        ):
             execute_from_command_line(sys.argv)
     except embedded.EmbeddedError as exc:
         sys.exit(str(exc))

@@ -1,5 +1,6 @@
 """The way of `make run`: from an empty folder to a console that answers, and back."""
 
+import json
 import os
 import re
 import shutil
@@ -117,4 +118,10 @@ def test_a_console_starts_signs_in_stops_and_keeps_its_data(var):
         headers={"Authorization": f"Token {auditor}"},
     ).json()
     assert logins["total"] == 1
+    runs = httpx.get(
+        f"http://127.0.0.1:{second.port}/audit/logs?resource=console",
+        headers={"Authorization": f"Token {auditor}"},
+    ).json()
+    assert [log["action"] for log in runs["logs"]] == ["START", "STOP", "START"]
+    assert json.loads(runs["logs"][1]["details"])["programs"] == ["web", "worker", "beat"]
     assert second.stop(signal.SIGINT) == (0, [])

@@ -5,9 +5,9 @@ Middleware, tasks and `manage.py` open it; nothing guesses an actor.
 
 from __future__ import annotations
 
-import getpass
 import os
-from collections.abc import Callable, Iterator, Sequence
+import pwd
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -48,10 +48,16 @@ class Circumstances:
     user_agent: str = ""
     # Added by the code inside, put on the entry of the request when it is written.
     notes: dict[str, object] = field(default_factory=dict)
+    # On every entry recorded inside.
+    details: Mapping[str, object] = field(default_factory=dict)
     log_fields: Callable[[], dict[str, str]] = dict
 
 
 _current: ContextVar[Circumstances | None] = ContextVar("circumstances", default=None)
+
+
+def current_or_none() -> Circumstances | None:
+    return _current.get()
 
 
 def current() -> Circumstances:
@@ -75,12 +81,15 @@ def in_circumstances(circumstances: Circumstances) -> Iterator[Circumstances]:
 
 
 @contextmanager
-def acting_as(actor: Actor, request_id: str = "") -> Iterator[Circumstances]:
-    """Record what happens inside as done by this actor."""
+def acting_as(
+    actor: Actor, request_id: str = "", details: Mapping[str, object] | None = None
+) -> Iterator[Circumstances]:
+    """Record what happens inside as done by this actor, with these details on each entry."""
     request_id = request_id or new_id()
     circumstances = Circumstances(
         actor=lambda: actor,
         request_id=request_id,
+        details=details or {},
         log_fields=lambda: {"request_id": request_id, "actor": f"{actor.type} {actor.name}"},
     )
     with in_circumstances(circumstances):
@@ -94,13 +103,14 @@ def task_actor(name: str) -> Actor:
 def command_actor(argv: Sequence[str]) -> Actor:
     """Name a management command and the operating-system user who runs it, not its arguments."""
     command = argv[1] if len(argv) > 1 else Path(argv[0]).name
-    return Actor("command", f"{_system_user()}: manage.py {command}")
+    return Actor("command", f"{system_user()}: manage.py {command}")
 
 
-def _system_user() -> str:
+def system_user() -> str:
+    """Name the operating-system user that the kernel knows; USER and LOGNAME can be set at will."""
     try:
-        return getpass.getuser()
-    except (OSError, KeyError):
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
         # A container may run under a number that has no name.
         return f"uid {os.getuid()}"
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import os
 import socket
 import sys
 import time
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,8 +18,10 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connections
+from django.db import Error, connections
 
+import audit
+from audit.models import Action
 from compliance_site.foundation import first_run
 from compliance_site.foundation.env import env_int, env_secret, env_str
 from compliance_site.foundation.first_run import FirstRun
@@ -26,6 +31,8 @@ from compliance_site.foundation.supervisor import (
     Supervisor,
     only_console,
 )
+
+logger = logging.getLogger(__name__)
 
 HEALTH_PATIENCE_SECONDS = 120
 WELCOME = """
@@ -66,18 +73,16 @@ class Command(BaseCommand):
             with only_console(settings.VAR_DIR) as inherited:
                 require_free(address)
                 account = self.prepare()
-                supervisor = Supervisor(
-                    programs(address, worker=not no_worker), inherited=inherited
-                )
-                supervisor.run(partial(self.welcome, supervisor, address, account))
+                consoles = programs(address, worker=not no_worker)
+                supervisor = Supervisor(consoles, inherited=inherited)
+                with recorded_run(address, [program.name for program in consoles]):
+                    supervisor.run(partial(self.welcome, supervisor, address, account))
         except ConsoleLockedError as exc:
             raise CommandError(str(exc)) from exc
 
     def prepare(self) -> FirstRun:
         call_command("migrate", verbosity=0)
         account = first_run.prepare(env_secret("COMPLIANCE_ADMIN_PASSWORD", ""))
-        # The programs have connections of their own; one left here would block a restore.
-        connections.close_all()
         if account.generated_password:
             # At once: it is shown nowhere else, and the web server may never come up.
             self.stdout.write(f"Made the account {sign_in(account)}")
@@ -90,6 +95,20 @@ class Command(BaseCommand):
             python = os.path.relpath(sys.executable)
             self.stdout.write(WELCOME.format(url=url, sign_in=sign_in(account), python=python))
             self.stdout.flush()
+
+
+@contextmanager
+def recorded_run(address: Address, names: list[str]) -> Iterator[None]:
+    """Record that the console starts, and that it stopped; one that was killed has no STOP."""
+    details = {"host": address.host, "port": address.port, "programs": names}
+    audit.record(Action.START, resource="console", details=details)
+    # The programs have connections of their own; one left here would block a restore.
+    connections.close_all()
+    yield
+    try:
+        audit.record(Action.STOP, resource="console", details=details)
+    except Error as exc:
+        logger.warning("The console's stop could not be recorded: %s.", type(exc).__name__)
 
 
 def sign_in(account: FirstRun) -> str:
