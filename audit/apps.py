@@ -5,11 +5,14 @@ class AuditConfig(AppConfig):
     name = "audit"
     verbose_name = "Audit"
     # The runtime role may only add to these and read them.
-    append_only_tables = ("audit_log", "audit_ingested_event")
+    append_only_tables = ("audit_log", "audit_ingested_event", "audit_intent")
     runtime_functions = ("audit_make_partition(date)",)
 
     def ready(self) -> None:
         from audit import checks  # noqa: F401  registers itself
-        from audit.capture import sign_ins
+        from audit.capture import redaction, sign_ins
+        from audit.capture.redaction.configured import configured_redactor
+
+        redaction.install(configured_redactor())
 
         sign_ins.connect()

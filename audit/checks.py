@@ -7,12 +7,18 @@ from typing import Any
 
 from django.apps import apps
 from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
+
+from audit.capture import policy
+from audit.capture.redaction.configured import configured_redactor
 
 E001 = (
     "The role of DATABASE_URL owns {table} or may change it, so it can rewrite the audit log.",
     "Run `manage.py provision_database` and set DATABASE_OWNER_URL to the owner's URL.",
 )
+E003_HINT = "The rules are described in audit/capture/policy.py."
+E002_HINT = "See AUDIT_REDACTION_* in .env.example."
 MAY_CHANGE = """
 SELECT to_regclass(%s) IS NOT NULL AND (
     pg_has_role(current_user, relowner, 'MEMBER')
@@ -40,3 +46,19 @@ def _may_change(table: str) -> bool:
         cursor.execute(MAY_CHANGE, [table, table])
         row = cursor.fetchone()
     return bool(row and row[0])
+
+
+@register()
+def policy_is_understood(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Report audit.E003 for each mistake in `AUDIT_POLICY`."""
+    return [Error(problem, hint=E003_HINT, id="audit.E003") for problem in policy.problems()]
+
+
+@register()
+def redaction_is_configured(**kwargs: Any) -> list[CheckMessage]:
+    """Report audit.E002 for a rule or key of redaction that cannot be used."""
+    try:
+        configured_redactor()
+    except ImproperlyConfigured as exc:
+        return [Error(str(exc), hint=E002_HINT, id="audit.E002")]
+    return []

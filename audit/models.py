@@ -1,7 +1,7 @@
-"""The log's entry and what keeps ingested events single.
+"""The log's entry, what keeps ingested events single, and the intents of requests.
 
-Both tables are append-only: the runtime role has no right to change them and triggers
-refuse everyone else. The SQL is in `migrations/0001_audit_log.py`.
+All tables are append-only: the runtime role has no right to change them and triggers
+refuse everyone else. The SQL is in `migrations/`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ class Action(models.TextChoices):
     AUDIT_OUTAGE_END = "AUDIT_OUTAGE_END"
     START = "START"
     STOP = "STOP"
+    COMMAND = "COMMAND"
+    LOOKUP = "LOOKUP"
 
 
 class ActorType(models.TextChoices):
@@ -82,6 +84,8 @@ class AuditLog(models.Model):
     ip_address = models.GenericIPAddressField("from", null=True)
     user_agent = models.CharField(max_length=1000, blank=True)
     request_data = models.TextField(blank=True)
+    response_data = models.TextField(blank=True)
+    response_bytes = models.BigIntegerField(null=True)
     details = models.TextField(blank=True)
 
     objects = AuditLogQuerySet.as_manager()
@@ -112,3 +116,26 @@ class IngestedEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.source} {self.event_id}"
+
+
+class Intent(models.Model):
+    """That a request was about to be served; its entry in the log has the same event id."""
+
+    event_id = models.CharField(max_length=200, primary_key=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    request_id = models.CharField(max_length=200, blank=True)
+    method = models.CharField(max_length=20, blank=True)
+    resource = models.CharField(max_length=2000)
+    # Known for a stream only, whose intent is written after its view ran.
+    route = models.CharField(max_length=2000, blank=True)
+    ip_address = models.GenericIPAddressField(null=True)
+    user_agent = models.CharField(max_length=1000, blank=True)
+    host = models.CharField(max_length=255)
+    pid = models.IntegerField()
+
+    class Meta:
+        db_table = "audit_intent"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.event_id} {self.method} {self.resource}"

@@ -1,5 +1,6 @@
 from celery import shared_task
 
+from audit.capture import intents
 from audit.ledger import partitions
 
 
@@ -7,3 +8,9 @@ from audit.ledger import partitions
 def make_partitions() -> None:
     """Make the log's partitions of the months ahead."""
     partitions.make_ahead()
+
+
+@shared_task(name="audit.close_orphans")
+def close_orphans() -> None:
+    """Record requests that began and never ended as unknown."""
+    intents.close_orphans()

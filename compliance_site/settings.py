@@ -6,6 +6,7 @@ and `checks.py` refuses to start one that is not safe.
 """
 
 from datetime import timedelta
+from typing import Any
 
 from celery.schedules import crontab
 from csp.constants import NONE, SELF
@@ -240,15 +241,29 @@ CELERY_BEAT_SCHEDULE = {
         "task": "audit.make_partitions",
         "schedule": crontab(hour="0", minute="10"),
     },
+    "audit.close_orphans": {"task": "audit.close_orphans", "schedule": crontab()},
 }
 
 # Audit trail
 AUDIT_RETENTION_DAYS = env_int("AUDIT_RETENTION_DAYS", 90, minimum=1)
-# Declared exclusions: these paths, and all below them, are not recorded.
-AUDIT_EXCLUDED_PATHS = ("/health", "/metrics", "/static")
-# Their bodies are only measured: ingested events become entries of their own, and people
-# type passwords into the name field of the sign-in page.
-AUDIT_BODILESS_PATHS = ("/audit/events", "/admin/login/")
+# How much is recorded where no rule says it.
+AUDIT_LOG_LEVEL = env_str("AUDIT_LOG_LEVEL", "request")
+# The first rule that matches a request decides; `audit/capture/policy.py` describes them.
+AUDIT_POLICY: list[dict[str, Any]] = [
+    # Declared exclusions: probes, scrapes and static files are not recorded.
+    {"path": "/health", "level": "none"},
+    {"path": "/metrics", "level": "none"},
+    {"path": "/static", "level": "none"},
+    # Their bodies are only measured: ingested events become entries of their own, people type
+    # passwords into the name field of the sign-in page, and a look-up names the secret itself.
+    {"path": "/audit/events", "level": "metadata"},
+    {"path": "/admin/login", "level": "metadata"},
+    {"path": "/audit/redaction/lookup", "level": "metadata"},
+    # Users and their roles: not even a killed server leaves a change without a trace.
+    {"path": "/admin/auth", "methods": ["POST"], "strictness": "write_ahead"},
+]
+# Longer than any request takes: an intent without an entry is then closed as unknown.
+AUDIT_ORPHAN_MINUTES = env_int("AUDIT_ORPHAN_MINUTES", 15, minimum=1)
 # Seconds that a commit of entries may take before the database counts as away.
 AUDIT_COMMIT_SECONDS = env_int("AUDIT_COMMIT_SECONDS", 5, minimum=1)
 # Where entries wait while it is away, and whether a request is refused when that is full too.
@@ -256,6 +271,16 @@ AUDIT_SPOOL = env_path("AUDIT_SPOOL", VAR_DIR / "audit-spool" / "entries")
 AUDIT_SPOOL_MB = env_int("AUDIT_SPOOL_MB", 64, minimum=1)
 AUDIT_FAIL_CLOSED = env_bool("AUDIT_FAIL_CLOSED", True)
 AUDIT_BODY_LIMIT = env_int("AUDIT_BODY_LIMIT", 16_384, minimum=0)
+# Below a full batch, that batch could never be sent.
+AUDIT_INGEST_EVENTS_PER_MINUTE = env_int("AUDIT_INGEST_EVENTS_PER_MINUTE", 600_000, minimum=5_000)
+# Redaction: the key of the tags (derived from SECRET_KEY when empty), keys that made older
+# tags, and what is a secret beside the built-in rules.
+AUDIT_REDACTION_KEY = env_secret("AUDIT_REDACTION_KEY", "")
+AUDIT_REDACTION_KEY_VERSION = env_int("AUDIT_REDACTION_KEY_VERSION", 1, minimum=1)
+AUDIT_REDACTION_RETIRED_KEYS = env_secret("AUDIT_REDACTION_RETIRED_KEYS", "")
+AUDIT_REDACTION_EXTRA_NAMES = env_list("AUDIT_REDACTION_EXTRA_NAMES")
+AUDIT_REDACTION_EXTRA_PATTERNS = env_list("AUDIT_REDACTION_EXTRA_PATTERNS")
+AUDIT_REDACTION_RULES = env_path("AUDIT_REDACTION_RULES", None)
 
 # Logs
 LOGGING = logging_config(

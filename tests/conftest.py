@@ -17,7 +17,7 @@ from django.db import connections
 from knox.models import AuthToken
 from rest_framework.test import APIClient
 
-from audit.capture import writer
+from audit.capture import redaction, writer
 from audit.capture.actors import Actor, acting_as
 from audit.ledger import partitions
 from audit.models import AuditLog
@@ -100,6 +100,15 @@ def forget_partitions():
 
 
 @pytest.fixture
+def keyless_redaction():
+    """Redact as a process without Django does."""
+    installed = redaction.installed()
+    redaction.install(redaction.Redactor())
+    yield
+    redaction.install(installed)
+
+
+@pytest.fixture
 def actor():
     """Record as a command, for tests that call domain code directly."""
     actor = Actor("command", "tester: manage.py test")
@@ -141,7 +150,7 @@ def make_log():
             "source": "trading-api",
         }
         log = AuditLog(**defaults | overrides)
-        partitions.ensure(log.created_at)
+        partitions.ensure([log.created_at])
         log.save(force_insert=True)
         return log
 

@@ -32,7 +32,7 @@ from audit.capture.asgi_exchange import (
 )
 from audit.capture.console_client import ConsoleClient
 from audit.capture.delivery import DeliveryCounts, Outbox
-from audit.capture.redaction import redact, storable_text
+from audit.capture.redaction import redact, redact_text, storable_text
 from audit.capture.spool import Spool
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -222,8 +222,15 @@ def _data_text(data: object) -> str | None:
 
 def _as_line(event: Mapping[str, object]) -> bytes:
     fitting = {
-        name: storable_text(value)[: LONGEST_FIELDS.get(name)] if isinstance(value, str) else value
+        name: _fitting(name, value) if isinstance(value, str) else value
         for name, value in event.items()
     }
     # A user id that is no number: the console names the mistake, better than losing the event.
     return json.dumps(fitting, ensure_ascii=False, separators=(",", ":"), default=str).encode()
+
+
+def _fitting(name: str, text: str) -> str:
+    # These two were redacted as what they are; they are not plain text.
+    is_redacted = name in {"query", "requestData"}
+    redacted = storable_text(text) if is_redacted else redact_text(text)
+    return redacted[: LONGEST_FIELDS.get(name)]

@@ -1,12 +1,14 @@
-"""The body of a Django request, copied as the view reads it.
+"""The bodies of a Django request and of its answer, copied as they pass.
 
-The stream is never read a second time and never read by us: a multipart view makes
+The request's stream is never read a second time and never read by us: a multipart view makes
 `request.body` raise, and a large upload must not be held in memory for the log.
 """
 
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Callable
 from typing import IO, Any
 
 from django.http import HttpRequest
@@ -14,13 +16,53 @@ from django.http import HttpRequest
 from audit.capture.body_copy import BodyCopy, single_values
 from audit.capture.redaction import redact
 
+logger = logging.getLogger(__name__)
+
 MULTIPART = "multipart/form-data"
+CAPTURE_FAILED = '{"_captureFailed":true}'
+
+
+class SafeCopy:
+    """A bounded copy of a body that never raises: capturing must not break a view."""
+
+    def __init__(self, limit: int) -> None:
+        self.copy = BodyCopy(limit)
+        self.has_failed = False
+
+    def add(self, chunk: bytes) -> None:
+        if self.has_failed:
+            return
+        try:
+            self.copy.add(chunk)
+        # Whatever goes wrong here, the view whose bytes these are has to go on.
+        except Exception:
+            self._fail()
+
+    def text(self, describe: Callable[[BodyCopy], str], longest: int) -> str:
+        """Return what `describe` makes of the copy, or a note that capturing failed.
+
+        Text above `longest` characters is replaced: cut JSON could not be read any more.
+        """
+        if self.has_failed:
+            return CAPTURE_FAILED
+        try:
+            text = describe(self.copy)
+        except Exception:
+            self._fail()
+            return CAPTURE_FAILED
+        if len(text) > longest:
+            return json.dumps({"_truncated": True, "_bytes": self.copy.total})
+        return text
+
+    def _fail(self) -> None:
+        self.has_failed = True
+        logger.exception("A body could not be captured.")
 
 
 class CopyingStream:
     """Stands in for a request's stream and shows the copy what passes."""
 
-    def __init__(self, stream: IO[bytes], copy: BodyCopy) -> None:
+    def __init__(self, stream: IO[bytes], copy: SafeCopy) -> None:
         self.stream = stream
         self.copy = copy
 
@@ -38,20 +80,24 @@ class CopyingStream:
         return chunk
 
 
-def copy_body(request: HttpRequest, limit: int) -> BodyCopy:
+def copy_body(request: HttpRequest, limit: int) -> SafeCopy:
     """Put a copying stream in the place of the request's own."""
-    copy = BodyCopy(limit)
+    copy = SafeCopy(limit)
     stream: Any = CopyingStream(request._stream, copy)
     request._stream = stream
     return copy
 
 
-def body_text(request: HttpRequest, copy: BodyCopy) -> str:
+def body_text(request: HttpRequest, copy: SafeCopy, longest: int) -> str:
     """Return what the view read as redacted JSON text, "" when it read nothing."""
     kind = request.content_type or ""
-    if kind == MULTIPART and copy.limit and copy.total:
-        return json.dumps(redact(_multipart(request, copy)), ensure_ascii=False)
-    return copy.as_request_data(kind) or ""
+
+    def describe(body: BodyCopy) -> str:
+        if kind == MULTIPART and body.limit and body.total:
+            return json.dumps(redact(_multipart(request, body)), ensure_ascii=False)
+        return body.as_request_data(kind) or ""
+
+    return copy.text(describe, longest)
 
 
 def _multipart(request: HttpRequest, copy: BodyCopy) -> dict[str, object]:

@@ -10,7 +10,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 
 from audit.capture import writer
 from audit.capture.actors import Actor, Circumstances, current
-from audit.capture.redaction import redact, storable_text
+from audit.capture.redaction import redact, redact_text, storable_text
 from audit.models import AuditLog
 
 # Longest text kept of each field, so that one entry stays far below 64 KB.
@@ -25,9 +25,12 @@ LONGEST = {
     "query": 4_000,
     "method": 20,
     "user_agent": 1_000,
-    "request_data": 32_768,
+    "request_data": 20_480,
+    "response_data": 12_288,
     "details": 16_384,
 }
+# These are made of parts that were redacted each in its own way.
+REDACTED_BEFORE = {"query", "request_data", "response_data", "details"}
 
 
 def record(
@@ -52,7 +55,7 @@ def record(
         actor=actor or circumstances.actor(),
         action=action,
         resource=resource,
-        details=details_text(details or {}),
+        details=details_text({**circumstances.details, **(details or {})}),
         status_code=status_code,
     )
     writer.write([log])
@@ -65,7 +68,7 @@ def note(**details: object) -> None:
 
 
 def entry(circumstances: Circumstances, *, actor: Actor, **fields: Any) -> AuditLog:
-    """Make an entry that is not written yet, every text storable and of bounded length."""
+    """Make an entry that is not written yet, every text redacted, storable and bounded."""
     values: dict[str, Any] = {
         "actor_type": actor.type,
         "user_id": actor.user_id,
@@ -76,7 +79,8 @@ def entry(circumstances: Circumstances, *, actor: Actor, **fields: Any) -> Audit
     } | fields
     for name, longest in LONGEST.items():
         if name in values:
-            values[name] = clipped(values[name], longest)
+            text = values[name]
+            values[name] = clipped(text if name in REDACTED_BEFORE else redact_text(text), longest)
     return AuditLog(**values)
 
 

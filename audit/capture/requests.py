@@ -6,55 +6,84 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
-from django.http.response import HttpResponseBase
 from django.utils.functional import SimpleLazyObject
 
+from audit.capture import intents
 from audit.capture.actors import Actor, Circumstances, user_actor
-from audit.capture.bodies import body_text, copy_body
-from audit.capture.body_copy import BodyCopy
+from audit.capture.bodies import SafeCopy, body_text, copy_body
 from audit.capture.calls import accepted_request_id, action_of
 from audit.capture.client_ip import client_ip
-from audit.capture.recording import details_text, entry
+from audit.capture.policy import Level, Rule
+from audit.capture.recording import LONGEST, details_text, entry
 from audit.capture.redaction import redact_query
-from audit.models import AuditLog
+from audit.capture.responses import Outcome
+from audit.models import AuditLog, Intent
 from compliance_site.foundation.roles import Role, has_role
 
 
-@dataclass(frozen=True)
+@dataclass
 class RequestCapture:
     """What is gathered about a request while it is served."""
 
     request: HttpRequest
+    rule: Rule
     circumstances: Circumstances
-    body: BodyCopy
+    body: SafeCopy
     started: float
+    intent: Intent | None = None
 
     @classmethod
-    def begin(cls, request: HttpRequest, *, body_limit: int) -> RequestCapture:
+    def begin(cls, request: HttpRequest, rule: Rule) -> RequestCapture:
+        keeps_body = rule.level in (Level.REQUEST, Level.REQUEST_RESPONSE)
         return cls(
             request=request,
+            rule=rule,
             circumstances=circumstances_of(request),
-            body=copy_body(request, body_limit),
+            body=copy_body(request, settings.AUDIT_BODY_LIMIT if keeps_body else 0),
             started=time.monotonic(),
         )
 
-    def entry(self, response: HttpResponseBase) -> AuditLog:
-        """Make the entry of the answered request; it may query the user's roles."""
+    @property
+    def response_limit(self) -> int:
+        """How many bytes of the answer the policy keeps."""
+        if self.rule.level is not Level.REQUEST_RESPONSE:
+            return 0
+        return min(settings.AUDIT_BODY_LIMIT, LONGEST["response_data"])
+
+    def announce(self) -> None:
+        """Commit the request's intent, once; raise `django.db.Error` when that fails."""
+        if self.intent is None:
+            self.intent = intents.announce(
+                self.circumstances,
+                method=self.request.method or "",
+                resource=self.request.path,
+                route=route_of(self.request),
+            )
+
+    def entry(self, actor: Actor, outcome: Outcome) -> AuditLog:
+        """Make the entry of a request that came to this outcome."""
         request = self.request
+        details = self.circumstances.notes | outcome.details
+        if self.intent and intents.is_late(self.intent):
+            details["late"] = True
         return entry(
             self.circumstances,
-            actor=self.circumstances.actor(),
+            actor=actor,
+            event_id=self.intent.event_id if self.intent else "",
             action=action_of(request.method or ""),
             resource=request.path,
             route=route_of(request),
             query=redact_query(request.META.get("QUERY_STRING", "")),
             method=request.method or "",
-            status_code=response.status_code,
+            status_code=outcome.status_code,
             duration_ms=round((time.monotonic() - self.started) * 1000),
-            request_data=body_text(request, self.body),
-            details=details_text(self.circumstances.notes),
+            request_data=body_text(request, self.body, LONGEST["request_data"]),
+            response_data=outcome.data,
+            response_bytes=outcome.sent,
+            details=details_text(details),
         )
 
 

@@ -26,6 +26,8 @@ SHAPE = {
     "route": "route",
     "query": "query",
     "durationMs": "duration_ms",
+    "responseData": "response_data",
+    "responseBytes": "response_bytes",
     "details": "details",
 }
 

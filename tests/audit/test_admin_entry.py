@@ -92,8 +92,9 @@ def test_what_is_not_json_is_shown_as_it_is(text):
     assert indented(text) == text
 
 
-def test_what_was_taken_out_is_marked_and_everything_else_escaped():
-    shown = marked('{"apiKey": "[REDACTED]", "note": "<b>"}')
+@pytest.mark.parametrize("left", ["hmac-sha256:12:0123456789abcdef", "[REDACTED]", "[TOO DEEP]"])
+def test_what_was_taken_out_is_marked_and_everything_else_escaped(left):
+    shown = marked(f'{{"apiKey": "{left}", "note": "<b>"}}')
 
-    assert '<mark title="Taken out before it was recorded">[REDACTED]</mark>' in shown
+    assert f'<mark title="Taken out before it was recorded">{left}</mark>' in shown
     assert "<b>" not in shown

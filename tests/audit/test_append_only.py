@@ -1,7 +1,7 @@
 import pytest
 from django.db import DatabaseError, connection, connections, transaction
 
-from audit.models import AuditLog
+from audit.models import AuditLog, Intent
 
 REFUSED_TO_RUNTIME = [
     "UPDATE audit_log SET actor = 'nobody'",
@@ -27,6 +27,9 @@ REFUSED_TO_RUNTIME = [
     "UPDATE audit_ingested_event SET body_hash = ''",
     "DELETE FROM audit_ingested_event",
     "TRUNCATE audit_ingested_event",
+    "UPDATE audit_intent SET resource = ''",
+    "DELETE FROM audit_intent",
+    "TRUNCATE audit_intent",
     "DELETE FROM django_migrations",
 ]
 REFUSED_TO_OWNER = [
@@ -37,6 +40,9 @@ REFUSED_TO_OWNER = [
     "DELETE FROM audit_log_2025_11",
     "UPDATE audit_ingested_event SET body_hash = ''",
     "TRUNCATE audit_ingested_event",
+    "UPDATE audit_intent SET resource = ''",
+    "DELETE FROM audit_intent",
+    "TRUNCATE audit_intent",
 ]
 
 
@@ -59,6 +65,7 @@ def test_the_owner_is_refused_by_triggers(
 ):
     make_log()
     ingested_event()
+    Intent.objects.create(event_id="intent-1", resource="/bot", host="web", pid=1)
     administrator(
         "GRANT SET ON PARAMETER session_replication_role TO compliance_owner",
     )

@@ -23,6 +23,7 @@ API_ROLES = {
     "/audit/export": {Role.AUDITOR, Role.SECURITY_OFFICER, "admin"},
     "/audit/stats": {Role.AUDITOR, Role.SECURITY_OFFICER, "admin"},
     "/audit/events": {Role.SERVICE},
+    "/audit/redaction/lookup": {Role.SECURITY_OFFICER, "admin"},
     "/metrics": {Role.OPERATOR, "admin"},
     "/api/schema": {*Role, "admin"},
     "/api/docs": {*Role, "admin"},

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from audit.models import AuditLog
+from tests.redaction import tag
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -46,7 +47,7 @@ def test_the_commands_to_try_it_work_as_printed(console, tmp_path):
         ["byAction", "byUser", "topEndpoints", "totalLogs"],
     ]
     (log,) = answers[2]["logs"]
-    assert json.loads(log["requestData"]) == {"strategy": "RSI_CROSS", "apiKey": "[REDACTED]"}
+    assert json.loads(log["requestData"]) == {"strategy": "RSI_CROSS", "apiKey": tag("sk_live_123")}
     with open(tmp_path / "audit_logs.csv", newline="") as file:
         assert {row["action"] for row in csv.DictReader(file)} >= {"CREATE", "ISSUE_TOKEN"}
     assert AuditLog.objects.filter(actor_type="command", action="ISSUE_TOKEN").count() == 2

@@ -13,6 +13,9 @@ from starlette.routing import Mount, Route
 from audit.capture.asgi import AuditMiddleware
 from tests.audit.capture.fake_console import TOKEN, FakeConsole, eventually
 
+# A service that the middleware runs in has no key.
+pytestmark = pytest.mark.usefixtures("keyless_redaction")
+
 
 async def echo(request):
     return Response(await request.body())

@@ -32,6 +32,19 @@ def test_without_the_database_an_answer_waits_for_the_spool(without_database, se
     assert b"/nothing" in settings.AUDIT_SPOOL.read_bytes()
 
 
+def test_without_the_database_a_session_of_somebody_is_recorded_as_unknown(
+    without_database, settings
+):
+    client = Client(raise_request_exception=False)
+    client.cookies["sessionid"] = "a" * 32
+
+    answer = client.get("/async")
+
+    assert answer.status_code == 500
+    (line,) = (line for line in settings.AUDIT_SPOOL.read_bytes().splitlines() if b"/async" in line)
+    assert b"unknown: the database was away" in line
+
+
 def test_without_database_and_spool_no_answer_leaves_unrecorded(without_database, settings):
     settings.AUDIT_SPOOL.parent.write_text("a file where the folder should be")
 
