@@ -169,6 +169,8 @@ AXES_RESET_ON_SUCCESS = True
 AXES_CLIENT_IP_CALLABLE = "audit.capture.client_ip.client_ip"
 AXES_LOCKOUT_TEMPLATE = "registration/locked_out.html"
 AXES_VERBOSE = False
+AXES_HANDLER = "compliance_site.console.lockout.QuietHandler"
+AXES_USERNAME_CALLABLE = "compliance_site.console.lockout.attempted_name"
 REST_KNOX = {
     "TOKEN_TTL": timedelta(days=env_int("API_TOKEN_DAYS", 90, minimum=1)),
     "TOKEN_PREFIX": "cc_",

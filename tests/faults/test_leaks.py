@@ -13,6 +13,7 @@ import httpx
 import psycopg
 import pytest
 import redis
+from django.db import connection
 from psycopg import sql
 
 from audit.capture.redaction.checksums import is_card_number
@@ -150,23 +151,17 @@ def leaky_console(committed_db, tmp_path):
     process.wait(30)
 
 
-def test_no_secret_reaches_database_log_queue_or_exports(leaky_console, make_user, token_of):
+def test_no_secret_reaches_database_log_queue_spool_or_exports(
+    leaky_console, committed_db, administrator, settings, make_user, token_of
+):
     url, log = leaky_console
     tokens = {
         "/audit/events": token_of(make_user("trading-api", Role.SERVICE)),
         "/audit/redaction/lookup": token_of(make_user("olga", Role.SECURITY_OFFICER)),
     }
     auditor = token_of(make_user("alice", Role.AUDITOR))
-    canaries = {}
     with httpx.Client(base_url=url) as client:
-        for place, request in PLACES.items():
-            for kind, (make, written) in KINDS.items():
-                canary = make()
-                canaries[place, kind] = canary
-                method, address, options = request(written.format(canary))
-                own = {"Authorization": f"Token {tokens.get(address, auditor)}"}
-                headers = own | options.pop("headers", {})
-                client.request(method, address, headers=headers, **options)
+        canaries = send_everywhere(client, tokens, auditor)
         exports = {
             form: client.get(
                 f"/audit/export?format={form}", headers={"Authorization": f"Token {auditor}"}
@@ -174,7 +169,10 @@ def test_no_secret_reaches_database_log_queue_or_exports(leaky_console, make_use
             for form in ("csv", "json")
         }
 
-    outputs = exports | {"database": dump(), "log": log.read_bytes(), "Valkey": queue()}
+        outputs = exports | {"database": dump(), "Valkey": queue()}
+        take_away(committed_db, administrator)
+        canaries |= send_everywhere(client, tokens, auditor, title="in an outage: ")
+    outputs |= {"log": log.read_bytes(), "spool": settings.AUDIT_SPOOL.read_bytes()}
     leaks = [
         (*where, output, canary)
         for where, canary in canaries.items()
@@ -186,8 +184,31 @@ def test_no_secret_reaches_database_log_queue_or_exports(leaky_console, make_use
     print(f"{len(KINDS)} kinds x {len(PLACES)} places, searched {sizes}: {len(leaks)} leaks")
     assert b"hmac-sha256:1:" in outputs["database"]
     assert b"the exchange refused" in outputs["log"]
-    assert sizes["csv"] > 100_000
+    assert min(sizes["csv"], sizes["spool"]) > 100_000
     assert leaks == [], "\n".join(map(str, leaks))
+
+
+def send_everywhere(client, tokens, auditor, title=""):
+    """Send a new secret of each kind to each place; return them by place and kind."""
+    canaries = {}
+    for place, request in PLACES.items():
+        for kind, (make, written) in KINDS.items():
+            canary = make()
+            canaries[title + place, kind] = canary
+            method, address, options = request(written.format(canary))
+            own = {"Authorization": f"Token {tokens.get(address, auditor)}"}
+            headers = own | options.pop("headers", {})
+            client.request(method, address, headers=headers, **options)
+    return canaries
+
+
+def take_away(database, administrator):
+    """Let nobody into the database any more, so that entries go to the spool."""
+    connection.close()
+    administrator(
+        f"ALTER DATABASE {database} ALLOW_CONNECTIONS false",
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'",
+    )
 
 
 def forms(canary):
