@@ -79,6 +79,8 @@ def committed_db(django_db_setup, django_db_blocker, worker_id, settings, tmp_pa
     # For this process and for those that the test starts.
     settings.AUDIT_SPOOL = tmp_path / "audit-spool" / "entries"
     monkeypatch.setenv("AUDIT_SPOOL", str(settings.AUDIT_SPOOL))
+    # One that an import of the WSGI application started has the settings of another place.
+    writer.close()
     with django_db_blocker.unblock():
         yield name
         writer.close()
