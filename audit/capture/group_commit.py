@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import psycopg
 
 from audit.capture.calls import new_id
-from audit.capture.log_store import LogStore
+from audit.capture.log_store import UNSTORABLE, LogStore
 from audit.capture.outage import Outage
 from audit.exceptions import UnrecordedError
 from audit.models import AuditLog
@@ -81,12 +81,12 @@ class GroupWriter:
         while (group := self._next_group()) is not None:
             try:
                 self._settle(group)
+                if self._outage.is_on:
+                    self._outage.try_to_end()
             except Exception:
-                # Whoever waits must not wait for ever, whatever went wrong.
+                # Whoever waits must not wait for ever, whatever went wrong, nor the next one.
                 logger.exception("The audit writer failed.")
-                self._release(group, kept=0)
-            if self._outage.is_on:
-                self._outage.try_to_end()
+                self._release([ticket for ticket in group if not ticket.done.is_set()], kept=0)
 
     def _next_group(self) -> list[Ticket] | None:
         """Wait for entries; return an empty group now and then in an outage, None to close."""
@@ -106,7 +106,7 @@ class GroupWriter:
         if not self._outage.is_on:
             try:
                 self._store.add(logs)
-            except (psycopg.DataError, psycopg.IntegrityError, ValueError):
+            except UNSTORABLE:
                 self._settle_singly(group)
                 return
             except (psycopg.Error, OSError) as exc:

@@ -39,6 +39,9 @@ SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity
 WHERE pid = %s AND extract(epoch FROM backend_start)::text = %s
 """
 
+# What PostgreSQL will refuse however often it is offered.
+UNSTORABLE = (psycopg.DataError, psycopg.IntegrityError, ValueError)
+
 
 @dataclass(frozen=True)
 class Backend:
@@ -94,6 +97,8 @@ class LogStore:
             with contextlib.suppress(psycopg.Error, OSError):
                 self._connection.close()
         self._connection = None
+        # The next connection may lead to a database that was restored meanwhile.
+        self._months.clear()
 
     @contextlib.contextmanager
     def _answering(self) -> Iterator[psycopg.Connection[Any]]:

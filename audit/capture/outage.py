@@ -15,7 +15,7 @@ from django.utils import timezone
 from audit.capture.actors import Actor
 from audit.capture.calls import new_id
 from audit.capture.copy_rows import from_spool_line, spool_line
-from audit.capture.log_store import Backend, LogStore
+from audit.capture.log_store import UNSTORABLE, Backend, LogStore
 from audit.capture.spool import Spool
 from audit.models import Action, ActorType, AuditLog
 
@@ -113,20 +113,39 @@ class Outage:
 
     def _replay_batch(self) -> int:
         """Store the oldest spooled entries; return how many lines that were, 0 at the end."""
+        # A replay that broke off may still be committed, and would not be seen yet.
+        if self._store.in_doubt:
+            self._store.end(self._store.in_doubt)
+            self._store.in_doubt = None
         batch = self._spool.oldest(REPLAY_LINES, REPLAY_BYTES)
         if not batch.size:
             return 0
-        logs: list[AuditLog] = []
-        for line in batch.lines:
-            values = json.loads(line)
-            if "pid" in values:
-                self._store.end(Backend(values["pid"], values["started"]))
-            else:
-                logs.append(from_spool_line(line))
-        if logs:
-            self._store.add_missing(logs)
+        self._replay(batch.lines)
         self._spool.drop(batch)
         return max(1, len(batch.lines))
+
+    def _replay(self, lines: list[bytes]) -> None:
+        """Store the entries of these lines; what never can be is set aside for a person."""
+        try:
+            logs = [log for line in lines if (log := self._entry_of(line))]
+            if logs:
+                self._store.add_missing(logs)
+        except (*UNSTORABLE, KeyError, TypeError) as exc:
+            if len(lines) > 1:
+                for line in lines:
+                    self._replay([line])
+                return
+            logger.critical("A spooled audit entry cannot be stored: %s", type(exc).__name__)
+            self._lost += 1
+            self._spool.set_aside(lines)
+
+    def _entry_of(self, line: bytes) -> AuditLog | None:
+        """Read a line; None for the note of a server process, which has to end first."""
+        values = json.loads(line)
+        if "pid" in values:
+            self._store.end(Backend(values["pid"], values["started"]))
+            return None
+        return from_spool_line(line)
 
     def _end(self) -> None:
         now = timezone.now()

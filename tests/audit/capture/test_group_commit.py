@@ -9,6 +9,10 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
 from audit.capture import writer
+from audit.capture.copy_rows import COPY, copy_block, from_spool_line
+from audit.capture.log_store import LogStore
+from audit.capture.outage import Outage
+from audit.capture.spool import Spool
 from audit.exceptions import UnrecordedError
 from audit.models import AuditLog
 
@@ -192,6 +196,58 @@ def test_the_command_shows_what_waits_and_replays_it(outage, settings, capsys):
     assert replayed == "Replayed 2 entries."
     assert json.loads(after) == {"entries": 0, "files": []}
     assert stored().count() == 1
+
+
+@pytest.mark.parametrize(
+    "bad", [b'{"created_at": "soon"}', b'{"unknown": 1}', b"[]", b"not JSON", b'{"pid": "x"}']
+)
+def test_a_spooled_line_that_is_no_entry_is_set_aside_and_stops_nothing(outage, settings, bad):
+    begin, end = outage
+    begin()
+    writer.commit(entry(1))
+    spool = writer.group_writer()._outage._spool
+    spool.append([bad])
+    writer.commit(entry(2, status_code=99_999))  # nobody asked PostgreSQL yet
+    writer.commit(entry(3))
+    end()
+
+    eventually_replayed(settings)
+    writer.commit(entry(4))
+
+    assert [log.resource for log in stored().order_by("id")] == ["/1", "/3", "/4"]
+    details = json.loads(AuditLog.objects.get(action="AUDIT_OUTAGE_END").details)
+    assert details["lost"] == 2
+    rejected = settings.AUDIT_SPOOL.with_name("entries.rejected").read_bytes()
+    assert bad in rejected
+
+
+def test_a_replay_that_broke_off_is_ended_before_it_is_tried_again(outage, settings):
+    begin, end = outage
+    begin()
+    writer.commit(entry(1))
+    writer.close()
+    end()
+    first = LogStore(5)
+    second = LogStore(5)
+    spool = Spool(settings.AUDIT_SPOOL)
+    line = next(line for line in spool.oldest(10, 100_000).lines if b'"/1"' in line)
+    # The first try was sent whole and is about to commit; nobody was told.
+    log = from_spool_line(line)
+    with first._answering() as lost:
+        first._make_partitions(lost, [log])
+        lost.execute("BEGIN")
+        with lost.cursor() as cursor, cursor.copy(COPY) as copy:
+            copy.write(copy_block([log]))
+    second.in_doubt = first._backend
+
+    Outage(second, spool, fail_closed=True).replay()
+
+    with pytest.raises(psycopg.Error):
+        lost.execute("COMMIT")
+    assert [log.resource for log in stored()] == ["/1"]
+    second.close()
+    first.close()
+    spool.close()
 
 
 def test_inside_a_transaction_the_entry_belongs_to_it(committed_db):
