@@ -28,11 +28,26 @@ PROBE_SECONDS = 1.0
 
 @dataclass
 class Ticket:
-    """An entry on its way, and what became of it."""
+    """An entry on its way, and what became of it.
+
+    Its request waits for a bare lock, which is held until the entry's fate is known: an
+    `Event` would cost a condition for each request.
+    """
 
     log: AuditLog
-    done: threading.Event = field(default_factory=threading.Event)
     refused: bool = False
+    is_settled: bool = False
+    _waiting: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._waiting.acquire()
+
+    def wait(self) -> None:
+        self._waiting.acquire()
+
+    def settle(self, *, refused: bool) -> None:
+        self.refused, self.is_settled = refused, True
+        self._waiting.release()
 
 
 class GroupWriter:
@@ -56,7 +71,7 @@ class GroupWriter:
             self._waiting.append(ticket)
             self.start()
             self._arrived.notify()
-        ticket.done.wait()
+        ticket.wait()
         if ticket.refused:
             raise UnrecordedError(UnrecordedError.__doc__)
 
@@ -86,7 +101,7 @@ class GroupWriter:
             except Exception:
                 # Whoever waits must not wait for ever, whatever went wrong, nor the next one.
                 logger.exception("The audit writer failed.")
-                self._release([ticket for ticket in group if not ticket.done.is_set()], kept=0)
+                self._release([ticket for ticket in group if not ticket.is_settled], kept=0)
 
     def _next_group(self) -> list[Ticket] | None:
         """Wait for entries; return an empty group now and then in an outage, None to close."""
@@ -126,5 +141,4 @@ class GroupWriter:
 
     def _release(self, group: list[Ticket], kept: int) -> None:
         for number, ticket in enumerate(group):
-            ticket.refused = number >= kept
-            ticket.done.set()
+            ticket.settle(refused=number >= kept)

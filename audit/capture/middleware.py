@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
@@ -39,7 +40,7 @@ class AuditMiddleware:
 
     def __init__(self, get_response: GetResponse | GetResponseAsync) -> None:
         self.get_response = get_response
-        self.policy = policy.load()
+        self.rule_for = lru_cache(maxsize=1024)(policy.load().rule_for)
         self.is_async = iscoroutinefunction(get_response)
         if self.is_async:
             markcoroutinefunction(self)
@@ -79,7 +80,7 @@ class AuditMiddleware:
 
     def begin(self, request: HttpRequest) -> RequestCapture | None:
         """Start to capture a request; None when the policy declares it excluded."""
-        rule = self.policy.rule_for(request.method or "", request.path_info)
+        rule = self.rule_for(request.method or "", request.path_info)
         return None if rule.level is Level.NONE else RequestCapture.begin(request, rule)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> None:

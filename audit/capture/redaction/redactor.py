@@ -27,6 +27,9 @@ _LONGEST_INTEGER = 4_000
 _SHORTEST_SECRET = 5
 # Card numbers have 12 digits or more; other numbers are not looked at.
 _SHORTEST_CARD = 10**11
+# Paths, routes and user agents come again and again; secrets are never among what is kept.
+_MOST_HARMLESS = 4_096
+_LONGEST_HARMLESS = 256
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Redactor:
 
     tagger: Tagger | None = None
     rules: Rules = field(default_factory=Rules)
+    _harmless: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def redact(self, value: object) -> object:
         """Return parsed JSON with every secret in it replaced by its tag.
@@ -64,7 +68,23 @@ class Redactor:
 
         A text that still hides secrets after five layers of encoding is replaced as a whole.
         """
-        text = storable_text(text)
+        if text in self._harmless:
+            return text
+        redacted = self._peeled(storable_text(text))
+        if redacted == text and len(text) <= _LONGEST_HARMLESS:
+            if len(self._harmless) >= _MOST_HARMLESS:
+                self._harmless.clear()
+            self._harmless.add(text)
+        return redacted
+
+    def tags_of(self, value: str) -> list[str]:
+        """Return the tags that stand where the value was, for each version of the key."""
+        return self.tagger.tags(canonical(storable_text(value))) if self.tagger else []
+
+    def is_sensitive(self, name: str) -> bool:
+        return is_sensitive_name(name) or self.rules.names_secret(name)
+
+    def _peeled(self, text: str) -> str:
         for _ in range(_MOST_LAYERS):
             redacted = self._replaced(text)
             if "%" in redacted or "+" in redacted:
@@ -73,13 +93,6 @@ class Redactor:
                 return text
             text = redacted
         return self._tag(text)
-
-    def tags_of(self, value: str) -> list[str]:
-        """Return the tags that stand where the value was, for each version of the key."""
-        return self.tagger.tags(canonical(storable_text(value))) if self.tagger else []
-
-    def is_sensitive(self, name: str) -> bool:
-        return is_sensitive_name(name) or self.rules.names_secret(name)
 
     def _replaced(self, text: str) -> str:
         if len(text) >= _SHORTEST_SECRET:
@@ -199,7 +212,8 @@ def parse_json(text: str) -> object:
 
 def storable_text(text: str) -> str:
     """Replace what PostgreSQL text cannot hold: U+0000 and lone surrogates."""
-    return _UNSTORABLE.sub("\ufffd", text)
+    # Nearly every text is printable, which costs far less to find out.
+    return text if text.isprintable() else _UNSTORABLE.sub("\ufffd", text)
 
 
 def _exact_integer(digits: str) -> int | str:
