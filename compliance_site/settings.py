@@ -12,7 +12,7 @@ from celery.schedules import crontab
 from csp.constants import NONE, SELF
 
 from compliance_site.foundation import embedded
-from compliance_site.foundation.development_key import development_key
+from compliance_site.foundation.development_key import development_key, development_master_key
 from compliance_site.foundation.env import (
     env_bool,
     env_choice,
@@ -283,6 +283,12 @@ AUDIT_REDACTION_RETIRED_KEYS = env_secret("AUDIT_REDACTION_RETIRED_KEYS", "")
 AUDIT_REDACTION_EXTRA_NAMES = env_list("AUDIT_REDACTION_EXTRA_NAMES")
 AUDIT_REDACTION_EXTRA_PATTERNS = env_list("AUDIT_REDACTION_EXTRA_PATTERNS")
 AUDIT_REDACTION_RULES = env_path("AUDIT_REDACTION_RULES", None)
+
+# Sealed values: the ring of master keys, or the file that holds it.
+COMPLIANCE_MASTER_KEY_FILE = env_path("COMPLIANCE_MASTER_KEY_FILE", None)
+COMPLIANCE_MASTER_KEY = env_str("COMPLIANCE_MASTER_KEY", "")
+if EMBEDDED and not (COMPLIANCE_MASTER_KEY or COMPLIANCE_MASTER_KEY_FILE):
+    COMPLIANCE_MASTER_KEY_FILE = development_master_key(VAR_DIR)
 
 # Logs
 LOGGING = logging_config(

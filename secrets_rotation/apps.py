@@ -4,3 +4,9 @@ from django.apps import AppConfig
 class SecretsRotationConfig(AppConfig):
     name = "secrets_rotation"
     verbose_name = "Secret rotation"
+    # The runtime role may only add to these and read them.
+    append_only_tables = (
+        "secrets_rotation_acknowledgement",
+        "secrets_rotation_history",
+        "secrets_rotation_step",
+    )

@@ -68,6 +68,7 @@ def environment(endpoints):
     return {
         "COMPLIANCE_ENV": "development",
         "SECRET_KEY": secrets.token_urlsafe(64),
+        "COMPLIANCE_MASTER_KEY": secrets.token_hex(32),
         "DATABASE_URL": endpoints.database_url,
         "DATABASE_OWNER_URL": endpoints.owner_url,
         "DATABASE_ADMIN_URL": endpoints.admin_url,
