@@ -1,0 +1,95 @@
+"""Settings that rotators and destinations declare: checked at the door, split for storage.
+
+What is secret among them is stored sealed, apart from the rest, and never given back.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from compliance_site.foundation.secret_text import SecretText
+from secrets_rotation.exceptions import RotationError
+
+KINDS = {str: "a text", int: "a number", bool: "true or false", list: "a list", dict: "an object"}
+
+
+class SettingsError(RotationError):
+    """Settings are missing, unknown or of the wrong kind; `fields` says which and why."""
+
+    def __init__(self, fields: dict[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {problem}" for name, problem in fields.items()))
+        self.fields = fields
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One declared setting.
+
+    `kind` is str, int, bool, list or dict. A `secret` one is a str or a dict; it is stored
+    sealed and never shown. One that is `required` has no default.
+    """
+
+    name: str
+    help: str
+    kind: type = str
+    default: Any = None
+    required: bool = False
+    secret: bool = False
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Settings in two parts: what may be shown, and what is sealed (None when nothing is)."""
+
+    shown: dict[str, Any]
+    sealed: SecretText | None
+
+
+def check(declared: Iterable[Setting], given: Mapping[str, Any]) -> Checked:
+    """Split settings as they are stored; raise `SettingsError` naming every mistake at once."""
+    by_name = {setting.name: setting for setting in declared}
+    problems = {name: _unknown(name, by_name) for name in given if name not in by_name}
+    for setting in by_name.values():
+        if problem := _problem(setting, given.get(setting.name)):
+            problems[setting.name] = problem
+    if problems:
+        raise SettingsError(problems)
+    present = {name: value for name, value in given.items() if value is not None}
+    secret = {name: value for name, value in present.items() if by_name[name].secret}
+    shown = {name: value for name, value in present.items() if name not in secret}
+    return Checked(shown, SecretText(json.dumps(secret)) if secret else None)
+
+
+def merged(
+    declared: Iterable[Setting], shown: Mapping[str, Any], sealed: SecretText | None
+) -> dict[str, Any]:
+    """Return all settings with their defaults, the secret texts among them as `SecretText`."""
+    secret = json.loads(sealed.reveal()) if sealed else {}
+    values = {setting.name: setting.default for setting in declared} | dict(shown)
+    return values | {name: _wrapped(value) for name, value in secret.items()}
+
+
+def _wrapped(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _wrapped(inner) for key, inner in value.items()}
+    return SecretText(value) if isinstance(value, str) else value
+
+
+def _problem(setting: Setting, value: Any) -> str:
+    if value is None or value == "":
+        return "This setting is required." if setting.required else ""
+    is_right = isinstance(value, setting.kind) and (
+        setting.kind is bool or not isinstance(value, bool)
+    )
+    return "" if is_right else f"This is not {KINDS[setting.kind]}."
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    if near:
+        return f"Unknown setting; did you mean {near[0]}?"
+    return f"Unknown setting; known are {', '.join(known) or 'none'}."
