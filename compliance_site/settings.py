@@ -295,4 +295,5 @@ LOGGING = logging_config(
     level=env_str("LOG_LEVEL", "INFO"),
     directory=env_path("LOG_DIR", None),
     process=env_str("LOG_PROCESS", "console"),
+    formatter="audit.capture.redaction.log_lines.RedactingFormatter",
 )

@@ -25,7 +25,10 @@ class ContextFilter(logging.Filter):
         return True
 
 
-def logging_config(*, level: str, directory: Path | None, process: str) -> dict[str, Any]:
+def logging_config(
+    *, level: str, directory: Path | None, process: str, formatter: str
+) -> dict[str, Any]:
+    """Return Django's `LOGGING`; `formatter` is the dotted path of a JSON formatter's class."""
     handlers: dict[str, Any] = {
         "stdout": {
             "class": "logging.StreamHandler",
@@ -48,7 +51,7 @@ def logging_config(*, level: str, directory: Path | None, process: str) -> dict[
         "filters": {"context": {"()": "compliance_site.foundation.logs.ContextFilter"}},
         "formatters": {
             "json": {
-                "()": "audit.capture.redaction.log_lines.RedactingFormatter",
+                "()": formatter,
                 "fmt": "{asctime}{levelname}{name}{message}",
                 "style": "{",
                 "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},

@@ -1,10 +1,13 @@
 import json
 import logging
 import logging.config
+import re
+from pathlib import Path
 
 import pytest
 
 from audit.capture.actors import Actor, acting_as
+from compliance_site.foundation import logs
 from compliance_site.foundation.logs import logging_config
 
 
@@ -13,7 +16,13 @@ def log_lines(tmp_path):
     """Log to a file as with LOG_DIR, and read the lines back."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
-    logging.config.dictConfig(logging_config(level="INFO", directory=tmp_path, process="web"))
+    config = logging_config(
+        level="INFO",
+        directory=tmp_path,
+        process="web",
+        formatter="pythonjsonlogger.json.JsonFormatter",
+    )
+    logging.config.dictConfig(config)
     yield lambda: [json.loads(line) for line in (tmp_path / "web.log").read_text().splitlines()]
     for handler in root.handlers:
         handler.close()
@@ -39,3 +48,15 @@ def test_outside_any_context_a_line_says_less(log_lines):
     logging.getLogger("audit").info("alone")
 
     assert "request_id" not in log_lines()[0]
+
+
+def test_the_foundation_names_no_app():
+    folder = Path(logs.__file__).parent
+    folders = {path.parent.name for path in folder.parents[1].glob("*/apps.py")}
+    names = folders - {folder.parent.name}
+    of_an_app = re.compile(rf"""(?:import |from |["'])({"|".join(sorted(names))})[. ]""")
+
+    naming = [path.name for path in folder.rglob("*.py") if of_an_app.search(path.read_text())]
+
+    assert "audit" in names
+    assert naming == []
