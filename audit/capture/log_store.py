@@ -84,6 +84,13 @@ class LogStore:
         if missing:
             self.add(missing)
 
+    def backend(self) -> Backend:
+        """Return the server process that the next call will speak to."""
+        if self._connection is None:
+            self._connect()
+        assert self._backend is not None, "a connection has a server process"
+        return self._backend
+
     def end(self, backend: Backend) -> None:
         """Make sure that a server process is gone, with whatever it had not committed."""
         with self._answering() as connection:

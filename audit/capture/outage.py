@@ -42,6 +42,8 @@ class Outage:
         self._next_probe = 0.0
         self._spooled = self._lost = 0
         self._started_at: datetime | None = None
+        # The note that stands ahead of the spool; before the first replay, who knows whose.
+        self._note_ahead: bytes | None = None
         self.is_on = False
 
     def take_over(self) -> None:
@@ -58,7 +60,7 @@ class Outage:
         self._spooled = self._lost = 0
         start = [spool_line(_event(Action.AUDIT_OUTAGE_START, self._started_at, {}))]
         if backend := self._store.in_doubt:
-            start.insert(0, json.dumps({"pid": backend.pid, "started": backend.started}).encode())
+            start.insert(0, _note_of(backend))
             self._store.in_doubt = None
         self._append(start)
 
@@ -117,6 +119,8 @@ class Outage:
         if self._store.in_doubt:
             self._store.end(self._store.in_doubt)
             self._store.in_doubt = None
+        if self._note_ahead is None:
+            self._end_what_a_dead_process_left()
         batch = self._spool.oldest(REPLAY_LINES, REPLAY_BYTES)
         if not batch.size:
             return 0
@@ -129,6 +133,7 @@ class Outage:
         try:
             logs = [log for line in lines if (log := self._entry_of(line))]
             if logs:
+                self._note_whose_commit_comes()
                 self._store.add_missing(logs)
         except (*UNSTORABLE, KeyError, TypeError) as exc:
             if len(lines) > 1:
@@ -138,6 +143,24 @@ class Outage:
             logger.critical("A spooled audit entry cannot be stored: %s", type(exc).__name__)
             self._lost += 1
             self._spool.set_aside(lines)
+
+    def _end_what_a_dead_process_left(self) -> None:
+        """End the server process that may still be committing a dead process's replay."""
+        if line := self._spool.ahead():
+            self._replay([line])
+        self._note_ahead = b""
+
+    def _note_whose_commit_comes(self) -> None:
+        """Note which server process has to end first, should this process be killed meanwhile."""
+        note = _note_of(self._store.backend())
+        if note == self._note_ahead:
+            return
+        try:
+            self._spool.keep_ahead(note)
+            self._note_ahead = note
+        except OSError:
+            # A full disk is emptied by the replay, which must not wait for it.
+            logger.exception("The audit spool is replayed without a note of who does so.")
 
     def _entry_of(self, line: bytes) -> AuditLog | None:
         """Read a line; None for the note of a server process, which has to end first."""
@@ -157,6 +180,10 @@ class Outage:
         self._store.add([_event(Action.AUDIT_OUTAGE_END, now, details)])
         self._started_at, self.is_on = None, False
         logger.warning("The audit spool is replayed; %d entries were lost.", self._lost)
+
+
+def _note_of(backend: Backend) -> bytes:
+    return json.dumps({"pid": backend.pid, "started": backend.started}).encode()
 
 
 def _event(action: str, moment: datetime, details: dict[str, Any]) -> AuditLog:

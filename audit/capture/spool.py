@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 DEFAULT_MAX_BYTES = 64 * 1024 * 1024
 # Worker processes with the same setting take `spool`, `spool.1`, `spool.2` ...
 MAX_PROCESSES = 64
+AHEAD = ".ahead"
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,26 @@ class Spool:
             self._open()
             return self._start == self._end
 
+    def keep_ahead(self, line: bytes) -> None:
+        """Keep one line for the next process with this file, which reads it before all others."""
+        with self._guard:
+            self._open()
+            path = _suffixed(self.path, AHEAD)
+        file = _open_private(path)
+        try:
+            os.ftruncate(file, 0)
+            _write_all(file, _framed(line))
+            os.fsync(file)
+        finally:
+            os.close(file)
+        _sync_folder(path.parent)
+
+    def ahead(self) -> bytes | None:
+        """Return the line that was kept ahead last, None when there is none to be read."""
+        with self._guard:
+            self._open()
+            return _line_ahead(self.path)
+
     def set_aside(self, lines: Sequence[bytes]) -> None:
         """Keep lines for a person in `<spool>.rejected`, which is bounded like the spool."""
         with self._guard:
@@ -141,8 +162,11 @@ class Spool:
                 continue
             left_behind = path.read_bytes()
             if len(left_behind) <= self._max_bytes - self._end:
-                self._write(left_behind[: left_behind.rfind(b"\n") + 1], durable=True)
+                whole_lines = left_behind[: left_behind.rfind(b"\n") + 1]
+                ahead = _line_ahead(path)
+                self._write((_framed(ahead) if ahead else b"") + whole_lines, durable=True)
                 path.unlink()
+                _suffixed(path, AHEAD).unlink(missing_ok=True)
             os.close(lock)
 
     def _write(self, content: bytes, *, durable: bool) -> None:
@@ -222,6 +246,13 @@ def _repaired_size(file: int, path: Path) -> int:
         logger.warning("Dropped an unfinished line at the end of %s.", path)
         os.ftruncate(file, size)
     return size
+
+
+def _line_ahead(path: Path) -> bytes | None:
+    try:
+        return _unframed(_suffixed(path, AHEAD).read_bytes())
+    except FileNotFoundError:
+        return None
 
 
 def _framed(line: bytes) -> bytes:
