@@ -1,7 +1,8 @@
 """One writer for each process: entries of requests that run at once share one commit.
 
 A request hands its entry over and waits until it is durable: committed, or, when the
-database does not answer, fsynced in the spool. Nothing is acknowledged before.
+database does not answer, fsynced in the spool. Nothing is acknowledged before. Intents go
+the same way, but only to the database: without it they are refused.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from audit.capture.calls import new_id
 from audit.capture.log_store import UNSTORABLE, LogStore
 from audit.capture.outage import Outage
 from audit.exceptions import UnrecordedError
-from audit.models import AuditLog
+from audit.models import AuditLog, Intent
 
 logger = logging.getLogger(__name__)
 
@@ -28,13 +29,13 @@ PROBE_SECONDS = 1.0
 
 @dataclass
 class Ticket:
-    """An entry on its way, and what became of it.
+    """An entry or an intent on its way, and what became of it.
 
     Its request waits for a bare lock, which is held until the entry's fate is known: an
     `Event` would cost a condition for each request.
     """
 
-    log: AuditLog
+    row: AuditLog | Intent
     refused: bool = False
     is_settled: bool = False
     _waiting: threading.Lock = field(default_factory=threading.Lock)
@@ -64,7 +65,13 @@ class GroupWriter:
     def commit(self, log: AuditLog) -> None:
         """Return when the entry is durable; raise `UnrecordedError` when it cannot be made so."""
         log.event_id = log.event_id or new_id()
-        ticket = Ticket(log)
+        self._hand_over(Ticket(log))
+
+    def announce(self, intent: Intent) -> None:
+        """Return when the intent is committed; raise `UnrecordedError` when it cannot be."""
+        self._hand_over(Ticket(intent))
+
+    def _hand_over(self, ticket: Ticket) -> None:
         with self._arrived:
             if len(self._waiting) >= MOST_WAITING:
                 raise UnrecordedError(UnrecordedError.__doc__)
@@ -95,7 +102,8 @@ class GroupWriter:
         self._outage.take_over()
         while (group := self._next_group()) is not None:
             try:
-                self._settle(group)
+                self._announce([ticket for ticket in group if isinstance(ticket.row, Intent)])
+                self._settle([ticket for ticket in group if isinstance(ticket.row, AuditLog)])
                 if self._outage.is_on:
                     self._outage.try_to_end()
             except Exception:
@@ -113,9 +121,29 @@ class GroupWriter:
             size = min(len(self._waiting), LARGEST_GROUP)
             return [self._waiting.popleft() for _ in range(size)]
 
+    def _announce(self, group: list[Ticket]) -> None:
+        """Commit intents, or refuse them: in the spool they would be of no use."""
+        intents = [ticket.row for ticket in group if isinstance(ticket.row, Intent)]
+        # In an outage only a connection that replays just now is worth trying.
+        if not intents or (self._outage.is_on and not self._store.is_connected):
+            self._release(group, kept=0)
+            return
+        try:
+            self._store.announce(intents)
+        except (psycopg.Error, OSError) as exc:
+            if not self._outage.is_on:
+                self._notice_outage(exc)
+            self._release(group, kept=0)
+        else:
+            self._release(group, kept=len(group))
+
+    def _notice_outage(self, exc: Exception) -> None:
+        logger.error("The database does not take audit entries: %s", type(exc).__name__)
+        self._outage.begin()
+
     def _settle(self, group: list[Ticket]) -> None:
         """Make a group durable and release its requests."""
-        logs = [ticket.log for ticket in group]
+        logs = [ticket.row for ticket in group if isinstance(ticket.row, AuditLog)]
         if not logs:
             return
         if not self._outage.is_on:
@@ -125,8 +153,7 @@ class GroupWriter:
                 self._settle_singly(group)
                 return
             except (psycopg.Error, OSError) as exc:
-                logger.error("The database does not take audit entries: %s", type(exc).__name__)
-                self._outage.begin()
+                self._notice_outage(exc)
         kept = self._outage.keep(logs) if self._outage.is_on else len(logs)
         self._release(group, kept)
 
@@ -136,7 +163,7 @@ class GroupWriter:
             for ticket in group:
                 self._settle([ticket])
             return
-        logger.error("An audit entry cannot be stored: %r", group[0].log)
+        logger.error("An audit entry cannot be stored: %r", group[0].row)
         self._release(group, kept=0)
 
     def _release(self, group: list[Ticket], kept: int) -> None:

@@ -44,7 +44,7 @@ ORDER BY created_at LIMIT %(limit)s
 
 
 def announce(circumstances: Circumstances, *, method: str, resource: str, route: str) -> Intent:
-    """Commit the intent of a request; raise `django.db.Error` when the database refuses."""
+    """Commit the intent of a request; raise `UnrecordedError` when the database is away."""
     texts = {
         "request_id": circumstances.request_id,
         "user_agent": circumstances.user_agent,
@@ -59,7 +59,7 @@ def announce(circumstances: Circumstances, *, method: str, resource: str, route:
         pid=os.getpid(),
         **{name: clipped(redact_text(text), LONGEST[name]) for name, text in texts.items()},
     )
-    intent.save(force_insert=True)
+    writer.announce(intent)
     return intent
 
 

@@ -21,13 +21,21 @@ from django.db import connections
 
 from audit.capture.copy_rows import COPY, copy_block
 from audit.ledger.partitions import month_of
-from audit.models import AuditLog
+from audit.models import AuditLog, Intent
 
 NAME = "audit-writer"
 CONNECT_SECONDS = 3
 KNOWN = """
 SELECT event_id FROM audit_log
 WHERE created_at BETWEEN %s AND %s AND event_id = ANY(%s)
+"""
+# It may be sent again, when the first answer was lost.
+ANNOUNCE = """
+INSERT INTO audit_intent (event_id, created_at, request_id, method, resource, route,
+    ip_address, user_agent, host, pid)
+VALUES (%(event_id)s, %(created_at)s, %(request_id)s, %(method)s, %(resource)s, %(route)s,
+    %(ip_address)s, %(user_agent)s, %(host)s, %(pid)s)
+ON CONFLICT DO NOTHING
 """
 BACKEND = """
 SELECT pid, extract(epoch FROM backend_start)::text FROM pg_stat_activity
@@ -83,6 +91,25 @@ class LogStore:
         missing = [log for log in logs if log.event_id not in known]
         if missing:
             self.add(missing)
+
+    def announce(self, intents: Sequence[Intent]) -> None:
+        """Commit intents; a connection that broke while it was idle is replaced first."""
+        was_idle = self.is_connected
+        due = time.monotonic() + self._deadline
+        try:
+            self._announce(intents)
+        except (psycopg.OperationalError, OSError):
+            if not was_idle or time.monotonic() >= due:
+                raise
+            self._announce(intents)
+
+    def _announce(self, intents: Sequence[Intent]) -> None:
+        with self._answering() as connection, connection.cursor() as cursor:
+            cursor.executemany(ANNOUNCE, [intent.__dict__ for intent in intents])
+
+    @property
+    def is_connected(self) -> bool:
+        return self._connection is not None
 
     def backend(self) -> Backend:
         """Return the server process that the next call will speak to."""

@@ -97,7 +97,7 @@ def announced(capture: RequestCapture) -> bool:
     """Commit the request's intent; False when the database does not take it."""
     try:
         capture.announce()
-    except DatabaseAwayError:
+    except (DatabaseAwayError, UnrecordedError):
         logger.exception("The intent of %s could not be written.", capture.request.path)
         return False
     return True

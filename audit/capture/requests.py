@@ -54,7 +54,7 @@ class RequestCapture:
         return min(settings.AUDIT_BODY_LIMIT, LONGEST["response_data"])
 
     def announce(self) -> None:
-        """Commit the request's intent, once; raise `django.db.Error` when that fails."""
+        """Commit the request's intent, once; raise `UnrecordedError` when that fails."""
         if self.intent is None:
             self.intent = intents.announce(
                 self.circumstances,

@@ -2,7 +2,7 @@
 
 `write` inserts in the caller's transaction: an event exists if and only if the change it
 tells of does. `commit` hands a request's entry to the process's group writer and returns
-once it is durable.
+once it is durable; `announce` does so with its intent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from audit.capture.log_store import LogStore
 from audit.capture.outage import Outage
 from audit.capture.spool import Spool
 from audit.ledger import partitions
-from audit.models import AuditLog
+from audit.models import AuditLog, Intent
 
 _guard = threading.Lock()
 _writer: GroupWriter | None = None
@@ -44,6 +44,17 @@ def commit(log: AuditLog) -> None:
         write([log])
     else:
         group_writer().commit(log)
+
+
+def announce(intent: Intent) -> None:
+    """Commit a request's intent; raise `UnrecordedError` when the database is away.
+
+    Inside a transaction the intent is inserted there.
+    """
+    if connection.in_atomic_block:
+        intent.save(force_insert=True)
+    else:
+        group_writer().announce(intent)
 
 
 def start() -> None:

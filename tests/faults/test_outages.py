@@ -4,6 +4,7 @@ import signal
 import subprocess
 import time
 
+import httpx
 import pytest
 
 from compliance_site.foundation import embedded
@@ -72,6 +73,19 @@ def test_a_database_that_freezes_counts_as_away_and_loses_nothing(console):
 
     account(console, load, "PostgreSQL frozen for 20 s")
     assert still_answering > 100
+
+
+def test_while_the_database_is_frozen_what_is_written_ahead_is_refused(console):
+    change = f"http://127.0.0.1:{console.port}/admin/auth/user/add/"
+    httpx.post(change)
+    frozen = console.postgres()
+    signal_all(frozen, signal.SIGSTOP)
+    try:
+        answer = httpx.post(change, timeout=30)
+    finally:
+        signal_all(frozen, signal.SIGCONT)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "audit_unavailable")
 
 
 @pytest.mark.root_only

@@ -1,4 +1,5 @@
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
@@ -98,7 +99,30 @@ def test_without_the_database_the_view_does_not_run(committed_db):
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "audit_unavailable")
     assert not Intent.objects.exists()
-    assert not AuditLog.objects.exists()
+    assert not AuditLog.objects.filter(resource="/fail").exists()
+
+
+def test_a_database_that_does_not_answer_in_time_counts_as_away(committed_db, settings):
+    settings.AUDIT_COMMIT_SECONDS = 1
+    with transaction.atomic(using="owner"):
+        connections["owner"].cursor().execute("LOCK TABLE audit_intent")
+        started = time.monotonic()
+        answer = Client().post("/fail")  # raises when it runs
+        waited = time.monotonic() - started
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "audit_unavailable")
+    assert waited < 5
+
+
+def test_a_connection_that_broke_while_it_was_idle_refuses_nothing(committed_db, administrator):
+    Client().get("/nothing")
+    administrator(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        f"WHERE datname = '{committed_db}' AND application_name = 'audit-writer'"
+    )
+
+    assert Client().get("/nothing").status_code == 200
+    assert Intent.objects.count() == AuditLog.objects.filter(resource="/nothing").count() == 2
 
 
 @pytest.mark.django_db
