@@ -70,16 +70,20 @@ class LogStore:
         self._connection: psycopg.Connection[Any] | None = None
         self._months: set[date] = set()
         self._watchdog = Watchdog()
-        # The backend whose last answer never came.
+        # The backend that may still commit entries: its last answer never came.
         self.in_doubt: Backend | None = None
         self._backend: Backend | None = None
 
     def add(self, logs: Sequence[AuditLog]) -> None:
         """Commit the entries in one `COPY`."""
-        with self._answering() as connection:
-            self._make_partitions(connection, logs)
-            with connection.cursor() as cursor, cursor.copy(COPY) as copy:
-                copy.write(copy_block(logs))
+        try:
+            with self._answering() as connection:
+                self._make_partitions(connection, logs)
+                with connection.cursor() as cursor, cursor.copy(COPY) as copy:
+                    copy.write(copy_block(logs))
+        except (psycopg.Error, OSError):
+            self.in_doubt = self._backend
+            raise
 
     def add_missing(self, logs: Sequence[AuditLog]) -> None:
         """Commit those entries that are not there yet, by their event ids."""
@@ -136,13 +140,12 @@ class LogStore:
 
     @contextlib.contextmanager
     def _answering(self) -> Iterator[psycopg.Connection[Any]]:
-        """Lend the connection; when the block fails it is closed, and its backend in doubt."""
+        """Lend the connection; when the block fails it is closed."""
         connection = self._connection or self._connect()
         try:
             with self._watchdog.over(connection.fileno(), self._deadline):
                 yield connection
         except (psycopg.Error, OSError):
-            self.in_doubt = self._backend
             self.close()
             raise
 

@@ -1,4 +1,6 @@
 import json
+import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -248,6 +250,21 @@ def test_a_replay_that_broke_off_is_ended_before_it_is_tried_again(outage, setti
     second.close()
     first.close()
     spool.close()
+
+
+def test_a_server_process_that_does_not_end_stays_in_doubt(committed_db):
+    first, second = LogStore(5), LogStore(5)
+    backend = second.in_doubt = first.backend()
+    os.kill(backend.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(OSError, match="does not end"):
+            second.end(backend)
+    finally:
+        os.kill(backend.pid, signal.SIGCONT)
+
+    assert second.in_doubt == backend
+    first.close()
+    second.close()
 
 
 def test_inside_a_transaction_the_entry_belongs_to_it(committed_db):
