@@ -92,9 +92,10 @@ class LogStore:
             ids = [log.event_id for log in logs]
             rows = connection.execute(KNOWN, [min(moments), max(moments), ids]).fetchall()
         known = {event_id for (event_id,) in rows}
-        missing = [log for log in logs if log.event_id not in known]
+        # A spool that was taken over twice repeats lines, perhaps within this batch.
+        missing = {log.event_id: log for log in logs if log.event_id not in known}
         if missing:
-            self.add(missing)
+            self.add(list(missing.values()))
 
     def announce(self, intents: Sequence[Intent]) -> None:
         """Commit intents; a connection that broke while it was idle is replaced first."""

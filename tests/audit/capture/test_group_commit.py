@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
 from audit.capture import writer
-from audit.capture.copy_rows import COPY, copy_block, from_spool_line
+from audit.capture.copy_rows import COPY, copy_block, from_spool_line, spool_line
 from audit.capture.log_store import LogStore
 from audit.capture.outage import Outage
 from audit.capture.spool import Spool
@@ -250,6 +250,17 @@ def test_a_replay_that_broke_off_is_ended_before_it_is_tried_again(outage, setti
     second.close()
     first.close()
     spool.close()
+
+
+def test_a_line_that_stands_in_the_spool_twice_is_stored_once(committed_db, settings):
+    # As after a kill between taking over a file and removing it.
+    spool = Spool(settings.AUDIT_SPOOL)
+    spool.append([spool_line(entry(1, event_id="event-1"))] * 2)
+    spool.close()
+
+    replay()
+
+    assert [log.resource for log in stored()] == ["/1"]
 
 
 def test_a_server_process_that_does_not_end_stays_in_doubt(committed_db):
