@@ -61,8 +61,9 @@ class Outage:
         start = [spool_line(_event(Action.AUDIT_OUTAGE_START, self._started_at, {}))]
         if backend := self._store.in_doubt:
             start.insert(0, _note_of(backend))
+        if self._append(start):
+            # Noted; else it is remembered as long as this process lives.
             self._store.in_doubt = None
-        self._append(start)
 
     def keep(self, logs: Sequence[AuditLog]) -> int:
         """Make the entries durable in the spool; return how many may be acknowledged.

@@ -12,7 +12,7 @@ from django.db import connection, transaction
 
 from audit.capture import writer
 from audit.capture.copy_rows import COPY, copy_block, from_spool_line, spool_line
-from audit.capture.log_store import LogStore
+from audit.capture.log_store import Backend, LogStore
 from audit.capture.outage import Outage
 from audit.capture.spool import Spool
 from audit.exceptions import UnrecordedError
@@ -261,6 +261,16 @@ def test_a_line_that_stands_in_the_spool_twice_is_stored_once(committed_db, sett
     replay()
 
     assert [log.resource for log in stored()] == ["/1"]
+
+
+def test_a_server_process_that_cannot_be_noted_stays_in_doubt(committed_db, settings, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    store = LogStore(5)
+    store.in_doubt = Backend(1, "1")
+
+    Outage(store, Spool(tmp_path / "file" / "spool"), fail_closed=True).begin()
+
+    assert store.in_doubt == Backend(1, "1")
 
 
 def test_a_server_process_that_does_not_end_stays_in_doubt(committed_db):
