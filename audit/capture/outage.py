@@ -44,12 +44,13 @@ class Outage:
         self._started_at: datetime | None = None
         # The note that stands ahead of the spool; before the first replay, who knows whose.
         self._note_ahead: bytes | None = None
+        self._has_lines = False
         self.is_on = False
 
     def take_over(self) -> None:
         """Go on with the replay that an earlier process left."""
         try:
-            self.is_on = not self._spool.is_empty()
+            self.is_on = self._has_lines = not self._spool.is_empty()
         except OSError:
             logger.exception("The audit spool cannot be opened.")
 
@@ -109,10 +110,12 @@ class Outage:
 
     def _append(self, lines: list[bytes]) -> int:
         try:
-            return self._spool.append(lines)
+            kept = self._spool.append(lines)
         except OSError:
             logger.exception("The audit spool cannot be written.")
             return 0
+        self._has_lines = self._has_lines or kept > 0
+        return kept
 
     def _replay_batch(self) -> int:
         """Store the oldest spooled entries; return how many lines that were, 0 at the end."""
@@ -120,6 +123,8 @@ class Outage:
         if self._store.in_doubt:
             self._store.end(self._store.in_doubt)
             self._store.in_doubt = None
+        if self._is_spool_of_no_use():
+            return 0
         if self._note_ahead is None:
             self._end_what_a_dead_process_left()
         batch = self._spool.oldest(REPLAY_LINES, REPLAY_BYTES)
@@ -144,6 +149,19 @@ class Outage:
             logger.critical("A spooled audit entry cannot be stored: %s", type(exc).__name__)
             self._lost += 1
             self._spool.set_aside(lines)
+
+    def _is_spool_of_no_use(self) -> bool:
+        """Tell whether an outage may end without the spool, which took nothing in it.
+
+        Raise `OSError` when the spool cannot be opened, and may hold lines that are waited for.
+        """
+        try:
+            self._spool.is_empty()
+        except OSError:
+            if self._has_lines or not self.is_on:
+                raise
+            return True
+        return False
 
     def _end_what_a_dead_process_left(self) -> None:
         """End the server process that may still be committing a dead process's replay."""
@@ -179,7 +197,7 @@ class Outage:
             "lost": self._lost,
         }
         self._store.add([_event(Action.AUDIT_OUTAGE_END, now, details)])
-        self._started_at, self.is_on = None, False
+        self._started_at, self.is_on, self._has_lines = None, False, False
         logger.warning("The audit spool is replayed; %d entries were lost.", self._lost)
 
 

@@ -151,13 +151,18 @@ def test_a_spool_that_is_full_refuses_or_counts_what_is_lost(outage, settings):
 
 
 def test_failing_closed_refuses_what_no_disk_takes(outage, settings, tmp_path):
-    begin, _ = outage
+    begin, end = outage
     settings.AUDIT_SPOOL = tmp_path / "file" / "spool"
     (tmp_path / "file").write_text("not a folder")
     begin()
 
     with pytest.raises(UnrecordedError):
         writer.commit(entry())
+
+    # The database alone is enough again, whatever became of the disk.
+    end()
+    eventually_replayed(settings)
+    writer.commit(entry())
 
 
 def test_a_new_process_replays_what_another_left_and_nothing_twice(outage, settings):
@@ -198,6 +203,16 @@ def test_the_command_shows_what_waits_and_replays_it(outage, settings, capsys):
     assert replayed == "Replayed 2 entries."
     assert json.loads(after) == {"entries": 0, "files": []}
     assert stored().count() == 1
+
+
+def test_the_command_does_not_pass_over_a_spool_that_cannot_be_opened(
+    committed_db, settings, tmp_path
+):
+    (tmp_path / "file").write_text("not a folder")
+    settings.AUDIT_SPOOL = tmp_path / "file" / "spool"
+
+    with pytest.raises(CommandError, match="stays as it is"):
+        call_command("audit_spool", "replay")
 
 
 @pytest.mark.parametrize(
