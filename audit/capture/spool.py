@@ -125,10 +125,7 @@ class Spool:
     def close(self) -> None:
         """Give the file up for other processes; the next use opens it again."""
         with self._guard:
-            for file in (self._file, self._lock):
-                if file >= 0:
-                    os.close(file)
-            self._forget()
+            self._close()
 
     def after_fork(self) -> None:
         """Leave the file to the parent process: this one will take another."""
@@ -136,7 +133,10 @@ class Spool:
         # Closing the child's copies does not unlock the parent's.
         self.close()
 
-    def _forget(self) -> None:
+    def _close(self) -> None:
+        for file in (self._file, self._lock):
+            if file >= 0:
+                os.close(file)
         self.path = self._configured_path
         self._file = self._lock = -1
         self._start = self._end = 0
@@ -152,21 +152,33 @@ class Spool:
             self._end = _repaired_size(self._file, self.path)
             self._take_over_orphans()
         except OSError:
-            os.close(self._lock)
-            self._forget()
+            self._close()
             raise
 
     def _take_over_orphans(self) -> None:
         for path in _candidates(self._configured_path):
-            if path == self.path or not path.exists() or (lock := _try_lock(path)) is None:
+            if path == self.path or not path.exists():
                 continue
-            left_behind = path.read_bytes()
-            if len(left_behind) <= self._max_bytes - self._end:
-                whole_lines = left_behind[: left_behind.rfind(b"\n") + 1]
-                ahead = _line_ahead(path)
-                self._write((_framed(ahead) if ahead else b"") + whole_lines, durable=True)
-                path.unlink()
-                _suffixed(path, AHEAD).unlink(missing_ok=True)
+            try:
+                self._take_over(path)
+            except OSError:
+                # It stays for the next process, and this one has a file of its own.
+                logger.exception("The spool %s cannot be taken over.", path)
+
+    def _take_over(self, path: Path) -> None:
+        """Take the lines of a dead process, unless it lives or another one did so just now."""
+        lock = _try_lock(path)
+        if lock is None:
+            return
+        try:
+            if not path.exists() or path.stat().st_size > self._max_bytes - self._end:
+                return
+            left_behind, ahead = path.read_bytes(), _line_ahead(path)
+            whole_lines = left_behind[: left_behind.rfind(b"\n") + 1]
+            self._write((_framed(ahead) if ahead else b"") + whole_lines, durable=True)
+            path.unlink()
+            _suffixed(path, AHEAD).unlink(missing_ok=True)
+        finally:
             os.close(lock)
 
     def _write(self, content: bytes, *, durable: bool) -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -154,3 +155,17 @@ def test_a_link_in_place_of_the_spool_is_refused(make_spool, spool_path, tmp_pat
     # Nothing stays locked.
     spool_path.unlink()
     assert make_spool().append(event_lines(1)) == 1
+
+
+def test_a_file_that_cannot_be_taken_over_keeps_nobody_from_the_own_one(
+    make_spool, spool_path, caplog
+):
+    spool_path.with_name("spool.jsonl.1").mkdir(parents=True)
+    open_files = len(os.listdir("/proc/self/fd"))
+    spool = make_spool()
+
+    assert spool.append(event_lines(1)) == 1
+    spool.close()
+
+    assert "spool.jsonl.1 cannot be taken over" in caplog.text
+    assert len(os.listdir("/proc/self/fd")) == open_files
