@@ -226,10 +226,14 @@ def _candidates(path: Path) -> Iterator[Path]:
 
 def _lock_first_free(path: Path) -> tuple[Path, int]:
     for candidate in _candidates(path):
-        lock = _try_lock(candidate)
+        try:
+            lock = _try_lock(candidate)
+        except PermissionError:
+            # Another user's, as after a command that root ran; the next one may be ours.
+            continue
         if lock is not None:
             return candidate, lock
-    raise OSError(f"{MAX_PROCESSES} processes already use {path}")
+    raise OSError(f"None of {MAX_PROCESSES} files at {path} can be locked")
 
 
 def _try_lock(path: Path) -> int | None:

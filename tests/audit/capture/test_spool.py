@@ -1,9 +1,13 @@
 import json
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from audit.capture.spool import Spool
+
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -169,3 +173,22 @@ def test_a_file_that_cannot_be_taken_over_keeps_nobody_from_the_own_one(
 
     assert "spool.jsonl.1 cannot be taken over" in caplog.text
     assert len(os.listdir("/proc/self/fd")) == open_files
+
+
+@pytest.mark.root_only
+def test_files_of_another_user_keep_nobody_from_one_of_their_own():
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        of_root = Spool(folder / "spool")
+        of_root.append(event_lines(1))
+        of_root.close()
+        os.seteuid(NOBODY)
+        try:
+            spool = Spool(folder / "spool")
+            assert spool.append(event_lines(2)) == 1
+            spool.close()
+        finally:
+            os.seteuid(0)
+
+        assert (folder / "spool.1").stat().st_uid == NOBODY
