@@ -129,8 +129,8 @@ _KINDS: dict[str, tuple[Callable[[str], object], str]] = {
     ),
     "header": (
         _any_of("uthorization", "ookie"),
-        r"""[AaCc](?i:uthorization|ookie)["']?[\ \t]{0,4}[:=][\ \t]{0,4}["']?
-          (?P<header>[^\r\n"']+)""",
+        r"""[AaCc](?i:uthorization|ookie)\\{0,3}["']?[\ \t]{0,4}[:=][\ \t]{0,4}\\{0,3}["']?
+          (?P<header>[^\r\n"']+(?:(?:(?<==)|(?<==\\))"[^"\r\n]*"?[^\r\n"']*)*)""",
     ),
     # `password=...` in messages, connection strings and JSON that is cut off.
     "assigned": (
@@ -141,8 +141,11 @@ _KINDS: dict[str, tuple[Callable[[str], object], str]] = {
           |[RrIiBbCc](?i:efresh[_-]?token|d[_-]?token|earer[_-]?token|srf[_-]?token|vv2?|vc2?)
           |[JjOo](?i:sessionid|tp)
           |[Tt](?i:oken)(?=[\\"']{0,6}=))
-          [\\"']{0,6}[\ \t]{0,4}(?:=>?|:)[\ \t]{0,4}\\{0,3}
-          (?:"(?P<double>[^"\r\n]*)"|'(?P<single>[^'\r\n]*)'|(?P<bare>[^\s"'\\&,;<>(){}\[\]]+))""",
+          [\\"']{0,6}[\ \t]{0,4}(?:=>?|:)[\ \t]{0,4}
+          (?:"(?P<double>[^"\\\r\n]*(?:\\.[^"\\\r\n]*)*)"?
+          |'(?P<single>[^'\\\r\n]*(?:\\.[^'\\\r\n]*)*)'?
+          |\\{1,3}(?:"(?P<inner_double>[^"\r\n]*)"?|'(?P<inner_single>[^'\r\n]*)'?)
+          |\\{0,3}(?P<bare>[^\s"'\\&,;<>(){}\[\]]+))""",
     ),
 }
 # Kinds of which not all that matches is the secret: a group inside is.

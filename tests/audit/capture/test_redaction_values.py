@@ -56,6 +56,12 @@ SECRETS = [
     ("connection failed: host=db password={} user=x", "hunter2"),
     ('{{"apiKey": "{}", cut of', "short"),
     ("PGPASSWORD='{}' psql", "with blank"),
+    ('{{"user":"x","password":"{}', "cut off here"),
+    ("{{'user': 'x', 'password': '{}", "cut off here"),
+    ('{{"password":"{}","n":1', 'with \\"quoted\\" text'),
+    ("Cookie: {}", 'theme="dark"; connect.sid=31d4d96e407aad42'),
+    ("Authorization: {}", 'Digest username="alice", response="6629fae49393a053"'),
+    ('curl -H "Cookie: {}" https://x.example', "connect.sid=31d4d96e407aad42"),
 ]
 
 # Ordinary payloads of a trading platform; nothing of them may change.
@@ -183,7 +189,7 @@ def test_no_secret_survives_beside_other_text(secret, text):
 REPEATED = """
 a|eyJ|-eyJ|eyJaaaaaa.|Bearer |Bearer aaaaaaaa |password=|password='|password="|https://|//a:|//a:b@|4111|4-
 DE89 |DE89DE89 |-----BEGIN PRIVATE KEY-----|sk-|sk-aaaaaaaaaaaaaaaaaaaa.|SG.aaaaaaaaaaaaaaaaaaaa.|?a=|;a=
-&token=|Cookie: |token |Basic aaaa |AKIA|K|\\|password=\\|9:AA|hmac-sha256:1:|{"|[|//|5Ka1|AIza|:|=|%5B|1-|+| |%2525
+&token=|Cookie: |Cookie: a="|="|password="\\|token |Basic aaaa |AKIA|K|\\|password=\\|9:AA|hmac-sha256:1:|{"|[|//|5Ka1|AIza|:|=|%5B|1-|+| |%2525
 """.strip().replace("\n", "|")
 
 
