@@ -18,6 +18,7 @@ from audit.api.event_serializer import EventSerializer, IngestAnswerSerializer
 from audit.api.permissions import SendsEvents
 from audit.capture.ingest import BatchRedactor, Event, Outcome, ingest, is_own_source, make_event
 from audit.capture.ingest_rate import seconds_to_wait
+from audit.capture.redaction import storable_text
 from compliance_site.foundation.api.errors import Conflict, flat_fields
 from compliance_site.foundation.api.parsers import (
     BrokenLine,
@@ -108,7 +109,9 @@ def _event(body: Any, reporter: str, redactor: BatchRedactor, now: datetime) -> 
 
 def _rejection(index: int, body: Any, error: str) -> dict[str, Any]:
     event_id = body.get("id") if isinstance(body, dict) else None
-    return {"index": index, "id": event_id if isinstance(event_id, str) else None, "error": error}
+    # Perhaps the very text that is wrong: it has to be encoded in the answer.
+    named = storable_text(event_id) if isinstance(event_id, str) else None
+    return {"index": index, "id": named, "error": error}
 
 
 def _sentence(refusal: serializers.ValidationError) -> str:

@@ -51,16 +51,23 @@ def _body_of(exception: APIException) -> dict[str, Any]:
 
 
 def flat_fields(detail: Any, prefix: str = "") -> Fields:
-    """Flatten DRF's nested errors to dotted names; what concerns no field has the name ""."""
+    """Flatten DRF's nested errors to dotted names; what concerns no field has the name "".
+
+    What they quote of the request can be encoded afterwards: a lone surrogate becomes "?".
+    """
     if isinstance(detail, dict):
         fields: Fields = {}
         for name, inner in detail.items():
-            name = "" if name in {"non_field_errors", "__all__"} else str(name)
+            name = "" if name in {"non_field_errors", "__all__"} else _encodable(str(name))
             fields |= flat_fields(inner, ".".join(part for part in (prefix, name) if part))
         return fields
     if isinstance(detail, list):
-        return {prefix: [str(text) for text in detail]} if detail else {}
-    return {prefix: [str(detail)]}
+        return {prefix: [_encodable(str(text)) for text in detail]} if detail else {}
+    return {prefix: [_encodable(str(detail))]}
+
+
+def _encodable(text: str) -> str:
+    return text.encode(errors="replace").decode()
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

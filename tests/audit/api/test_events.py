@@ -119,6 +119,22 @@ def test_bad_events_of_a_batch_are_named_and_the_others_accepted(service):
     assert "ipAddress: " in body["rejected"][2]["error"]
 
 
+def test_what_is_quoted_of_a_bad_event_can_be_encoded(service):
+    lone = "\ud800"
+    bad = [EVENT | {"id": lone}, EVENT | {lone: 1}, EVENT | {"actorType": lone}]
+
+    def post_escaped(body):
+        return service.post("/audit/events", json.dumps(body), content_type="application/json")
+
+    answer = post_escaped({"events": [EVENT, *bad]})
+
+    assert answer.status_code == 201
+    body = answer.json()
+    assert (body["accepted"], len(body["rejected"])) == (1, 3)
+    assert body["rejected"][0]["id"] == "\ufffd"
+    assert [post_escaped(event).status_code for event in bad] == [400, 400, 400]
+
+
 def test_a_minimal_event_gets_what_it_lacks(service):
     post(service, {"method": "put", "resource": "/user/preferences"})
 
