@@ -7,7 +7,7 @@ entries of the last hour are what limits the next one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db import OperationalError, connection, transaction
 from django.db.models import Q
@@ -22,6 +22,7 @@ from audit.models import Action, AuditLog
 LOOKUPS_PER_HOUR = 60
 HOUR = timedelta(hours=1)
 DEFAULT_PERIOD = timedelta(days=90)
+EARLIEST = datetime.min.replace(tzinfo=UTC)
 MOST_OCCURRENCES = 1_000
 MOST_ENTRIES = 20
 SEARCH_MILLISECONDS = 10_000
@@ -57,7 +58,8 @@ def look_up(
     `LookupTimeoutError` when the period is too long to search; the latter counts as well.
     """
     end = end or timezone.now()
-    start = start or end - DEFAULT_PERIOD
+    # Nothing is earlier than the year 1.
+    start = start or end - min(DEFAULT_PERIOD, end - EARLIEST)
     tags = redaction.installed().tags_of(value)
     with transaction.atomic():
         _refuse_beyond_limit()

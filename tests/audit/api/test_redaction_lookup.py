@@ -65,6 +65,12 @@ def test_a_period_bounds_the_search(officer, make_log):
     assert ask(officer, value=SECRET, endDate=yesterday).json()["occurrences"] == 0
 
 
+def test_a_period_may_end_before_there_are_90_days(officer):
+    answer = ask(officer, value=SECRET, endDate="0001-01-05T00:00:00Z")
+
+    assert (answer.status_code, answer.json()["occurrences"]) == (200, 0)
+
+
 def test_each_look_up_is_recorded_without_the_value(officer, make_log):
     make_log(created_at=timezone.now(), query=f"token={tag(SECRET)}")
 
