@@ -54,10 +54,14 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Event:
-    """An event whose fields are valid; `key` is its source and id."""
+    """An event whose fields are valid; `key` is its source and id.
+
+    Its body is hashed under the present key of redaction, then under the retired ones:
+    nobody else can try what it held against what is kept of it.
+    """
 
     key: Key
-    body_hash: bytes
+    body_hashes: tuple[bytes, ...]
     log: AuditLog
 
 
@@ -112,7 +116,7 @@ def make_event(
         duration_ms=fields.get("duration_ms"),
         occurred_at=fields.get("occurred_at"),
     )
-    return Event((source, event_id), _hash(fields), log)
+    return Event((source, event_id), _hashes(fields, redactor), log)
 
 
 def is_own_source(source: str, account: str) -> bool:
@@ -131,13 +135,13 @@ def ingest(events: Sequence[Event]) -> list[Outcome]:
         claimed = _claim(first)
         _store([event.log for event in events if _is_first(event, first_of, claimed)])
         known = _known_hashes(first_of.keys() - claimed) | {
-            key: first_of[key].body_hash for key in claimed
+            key: first_of[key].body_hashes[0] for key in claimed
         }
     return [
         Outcome.ACCEPTED
         if _is_first(event, first_of, claimed)
         else Outcome.DUPLICATE
-        if known[event.key] == event.body_hash
+        if known[event.key] in event.body_hashes
         else Outcome.CONFLICT
         for event in events
     ]
@@ -157,7 +161,7 @@ def _claim(events: Sequence[Event]) -> set[Key]:
     if not events:
         return set()
     sources, ids = zip(*(event.key for event in events), strict=True)
-    hashes = [event.body_hash for event in events]
+    hashes = [event.body_hashes[0] for event in events]
     with connection.cursor() as cursor:
         cursor.execute(CLAIM_IDS, [events[0].log.created_at, list(sources), list(ids), hashes])
         return set(cursor.fetchall())
@@ -206,5 +210,6 @@ def _request_text(data: object, redactor: Redactor) -> str:
     return clipped(text, LONGEST["request_data"])
 
 
-def _hash(fields: dict[str, Any]) -> bytes:
-    return hashlib.sha256(_canonical(fields).encode("utf-8", "surrogatepass")).digest()
+def _hashes(fields: dict[str, Any], redactor: Redactor) -> tuple[bytes, ...]:
+    body = _canonical(fields).encode("utf-8", "surrogatepass")
+    return redactor.tagger.macs(body) if redactor.tagger else (hashlib.sha256(body).digest(),)

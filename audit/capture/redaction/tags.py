@@ -35,6 +35,12 @@ class Tagger:
         older = sorted(self.retired.items(), reverse=True)
         return [self.tag(text), *(_tag(key, version, text) for version, key in older)]
 
+    def macs(self, content: bytes) -> tuple[bytes, ...]:
+        """Return the whole MAC of the content under every key, the present one first."""
+        older = sorted(self.retired.items(), reverse=True)
+        keys = (self.key, *(key for _, key in older))
+        return tuple(hmac.digest(key, content, "sha256") for key in keys)
+
 
 def is_tag(text: str) -> bool:
     return _TAG.fullmatch(text) is not None

@@ -3,6 +3,8 @@ from datetime import datetime
 
 import pytest
 
+from audit.capture import redaction
+from audit.capture.redaction import Redactor, Tagger
 from audit.models import AuditLog
 from compliance_site.foundation.roles import Role
 from tests.conftest import NOW
@@ -88,6 +90,23 @@ def test_the_same_id_with_another_body_is_a_conflict(service):
         ],
     }
     assert stored(event_id="e-1").get().status_code == 200
+
+
+def test_a_body_is_remembered_under_the_keys_of_redaction_only(service):
+    installed = redaction.installed()
+    newer = Tagger(b"newer", version=2, retired={1: installed.tagger.key})
+    post(service, EVENT)
+
+    try:
+        redaction.install(Redactor(newer))
+        after_rotation = post(service, EVENT)
+        redaction.install(Redactor(Tagger(b"stranger")))
+        without_the_key = post(service, EVENT)
+    finally:
+        redaction.install(installed)
+
+    assert after_rotation.json()["duplicates"] == 1
+    assert without_the_key.status_code == 409
 
 
 def test_bad_events_of_a_batch_are_named_and_the_others_accepted(service):
