@@ -84,7 +84,7 @@ class GroupWriter:
 
     def start(self) -> None:
         """Start the thread if it does not run, so that a spool left behind is replayed."""
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="audit-writer", daemon=True)
             self._thread.start()
 
@@ -92,9 +92,10 @@ class GroupWriter:
         """Write what waits and end the thread."""
         with self._arrived:
             self._closing = True
+            thread = self._thread
             self._arrived.notify()
-        if self._thread is not None:
-            self._thread.join()
+        if thread is not None:
+            thread.join()
         self._store.close()
         self._outage.close()
 
@@ -117,6 +118,8 @@ class GroupWriter:
             patience = PROBE_SECONDS if self._outage.is_on else None
             self._arrived.wait_for(lambda: self._waiting or self._closing, patience)
             if self._closing and not self._waiting:
+                # Whoever comes later starts another thread.
+                self._thread = None
                 return None
             size = min(len(self._waiting), LARGEST_GROUP)
             return [self._waiting.popleft() for _ in range(size)]

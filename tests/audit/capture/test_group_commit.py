@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -301,6 +302,20 @@ def test_a_server_process_that_does_not_end_stays_in_doubt(committed_db):
     assert second.in_doubt == backend
     first.close()
     second.close()
+
+
+def test_an_entry_that_comes_after_the_writer_was_closed_does_not_wait_for_ever(committed_db):
+    closed = writer.group_writer()
+    writer.commit(entry(1))
+    writer.close()
+
+    late = threading.Thread(target=closed.commit, args=[entry(2)], daemon=True)
+    late.start()
+    late.join(10)
+
+    assert not late.is_alive()
+    assert [log.resource for log in stored().order_by("id")] == ["/1", "/2"]
+    closed.close()
 
 
 def test_inside_a_transaction_the_entry_belongs_to_it(committed_db):
