@@ -279,6 +279,17 @@ def test_a_line_that_stands_in_the_spool_twice_is_stored_once(committed_db, sett
     assert [log.resource for log in stored()] == ["/1"]
 
 
+def test_an_event_of_a_service_stands_for_no_spooled_entry(committed_db, settings, make_log):
+    make_log(created_at=MOMENT, event_id="event-1", source="trading-api", resource="/service")
+    spool = Spool(settings.AUDIT_SPOOL)
+    spool.append([spool_line(entry(1, event_id="event-1"))])
+    spool.close()
+
+    replay()
+
+    assert {log.resource for log in stored()} == {"/service", "/1"}
+
+
 def test_a_server_process_that_cannot_be_noted_stays_in_doubt(committed_db, settings, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     store = LogStore(5)
