@@ -31,6 +31,7 @@ NOT_RECORDED = {
     "help",
     "makemessages",
     "makemigrations",
+    "rotators",
     "services",
     "showmigrations",
     "spectacular",

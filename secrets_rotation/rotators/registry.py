@@ -1,0 +1,45 @@
+"""The rotators there are, by name."""
+
+from __future__ import annotations
+
+import difflib
+
+from secrets_rotation.declared import merged
+from secrets_rotation.exceptions import RotationError
+from secrets_rotation.models import Secret, TargetCredential
+from secrets_rotation.rotators.base import Rotator
+from secrets_rotation.rotators.postgresql.pair import PostgresqlPair
+from secrets_rotation.rotators.postgresql.role import PostgresqlRole
+from secrets_rotation.rotators.valkey_acl import ValkeyAcl
+
+# A new rotator is one line here.
+CLASSES: tuple[type[Rotator], ...] = (
+    PostgresqlPair,
+    PostgresqlRole,
+    ValkeyAcl,
+)
+ROTATORS: dict[str, type[Rotator]] = {rotator.name: rotator for rotator in CLASSES}
+
+
+class UnknownRotatorError(RotationError):
+    """There is no rotator of that name."""
+
+
+def rotator_class(name: str) -> type[Rotator]:
+    """Raise `UnknownRotatorError` that names the nearest one, or all."""
+    if name in ROTATORS:
+        return ROTATORS[name]
+    near = difflib.get_close_matches(name, ROTATORS, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(ROTATORS)}."
+    raise UnknownRotatorError(f"There is no rotator {name!r}; {hint}")
+
+
+def rotator_of(secret: Secret) -> Rotator:
+    """Return the secret's rotator with all its settings, the sealed ones among them.
+
+    Raise `UnknownRotatorError`, or `EnvelopeError` when the sealed ones cannot be opened.
+    """
+    rotator = rotator_class(secret.rotator)
+    credential = TargetCredential.objects.filter(secret=secret).first()
+    sealed = credential.unseal() if credential else None
+    return rotator(merged(rotator.settings, secret.target, sealed))
