@@ -12,7 +12,7 @@ fi
 secret() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
 while IFS= read -r line; do
     case $line in
-        SECRET_KEY= | [A-Z]*_PASSWORD=) printf '%s%s\n' "$line" "$(secret)" ;;
+        SECRET_KEY= | COMPLIANCE_MASTER_KEY= | [A-Z]*_PASSWORD=) printf '%s%s\n' "$line" "$(secret)" ;;
         *) printf '%s\n' "$line" ;;
     esac
 done <.env.example >.env

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, register, run_checks
+from django.core.checks import CheckMessage, Error, Tags, Warning, register, run_checks
 from django.core.exceptions import ImproperlyConfigured
 
+from compliance_site.foundation import master_key
+from compliance_site.foundation.master_key import MasterKeyError
+
 SHORTEST_KEY = 50
+# Of 32 random bytes fewer are different once in billions of keys.
+FEWEST_BYTES = 20
 
 
 @register(Tags.security)
 def production_is_safe(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
-    """Report site.E001 to E005, in production only."""
+    """Report site.E001 to E006, in production only."""
     if not settings.PRODUCTION:
         return []
     return [
@@ -52,6 +58,37 @@ def _rules() -> list[tuple[str, bool, str, str]]:
             "A production console runs on embedded services.",
             "Set DATABASE_URL and REDIS_URL.",
         ),
+        (
+            "E006",
+            bool(problem := _master_key_problem()),
+            problem,
+            "Give 32 random bytes in hex or base64, such as `openssl rand -hex 32` prints.",
+        ),
+    ]
+
+
+def _master_key_problem() -> str:
+    """Return what is wrong with the master key, "" when nothing is."""
+    try:
+        key = master_key.ring().current.key
+    except MasterKeyError as exc:
+        return str(exc)
+    is_weak = len(set(key)) < FEWEST_BYTES
+    return "COMPLIANCE_MASTER_KEY (or its file) is not random." if is_weak else ""
+
+
+@register(Tags.security)
+def master_key_is_private(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Report site.W001 for a file of master keys that every account may read or write."""
+    path = settings.COMPLIANCE_MASTER_KEY_FILE
+    if path is None or not path.is_file() or not path.stat().st_mode & stat.S_IRWXO:
+        return []
+    return [
+        Warning(
+            f"COMPLIANCE_MASTER_KEY_FILE: every account of this machine may open {path}.",
+            hint=f"chmod o= {path}",
+            id="site.W001",
+        )
     ]
 
 

@@ -31,8 +31,21 @@ class SealedModel(models.Model):
         """Return what the ciphertext is bound to."""
 
     def seal(self, text: SecretText) -> None:
-        """Put the sealed text into the columns; save afterwards."""
-        self.envelope = envelope.seal(text.reveal().encode(), context=self.context())
+        """Put the sealed text into the columns; save afterwards.
+
+        Raise `ValueError` for a row without a key yet, to which nothing could be bound, and
+        for a text that is no Unicode (lone surrogates).
+        """
+        if self.pk is None:
+            raise ValueError(f"{type(self).__name__} needs its primary key before sealing.")
+        try:
+            plain = text.reveal().encode()
+        except UnicodeEncodeError:
+            # The codec's own error holds the text.
+            plain = None
+        if plain is None:
+            raise ValueError("The text holds a lone surrogate.")
+        self.envelope = envelope.seal(plain, context=self.context())
 
     def unseal(self) -> SecretText:
         """Return the text; raise `EnvelopeError` when it cannot be opened here."""

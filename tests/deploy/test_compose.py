@@ -11,6 +11,7 @@ REQUIRED = {"backend", "celery-worker", "celery-beat", "postgres", "redis"}
 NOT_PASSED = {
     "AUDIT_SPOOL": "set in the image, to a volume of its own",
     "COMPLIANCE_ENV": "the image is a production image",
+    "COMPLIANCE_MASTER_KEY_FILE": "the key itself is in .env",
     "DATABASE_OWNER_URL": "known to migrate only",
     "DEBUG": "refused in production",
     "LOG_DIR": "containers write to standard output",

@@ -128,7 +128,7 @@ def test_make_env_fills_every_empty_place_with_another_secret(made, example_line
     secrets = [line.split("=")[1] for line in lines if line not in example_lines]
     empty = [line for line in example_lines if re.fullmatch(r"[A-Z_]+=", line)]
     assert len(lines) == len(example_lines)
-    assert len(set(secrets)) == len(empty) == 5
+    assert len(set(secrets)) == len(empty) == 6
     assert all(re.fullmatch("[0-9a-f]{64}", secret) for secret in secrets)
     assert os.stat(made / ".env").st_mode & 0o777 == 0o600
 

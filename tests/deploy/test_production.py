@@ -16,6 +16,7 @@ ADDRESSES = {
 SAFE = ADDRESSES | {
     "COMPLIANCE_ENV": "production",
     "SECRET_KEY": "qX3v9Lr2Tn8Bw5Kz7Md1Fh6Yc4Gj0PsUaEoRiVtNxQbWmZkJHq7uL",
+    "COMPLIANCE_MASTER_KEY": "7c1f0a9be35d4826f1b0c97d5e3a8264d9f2b7e1a0c4683f5b1e7d92a6c8043f",
     "ALLOWED_HOSTS": "console.example,localhost",
 }
 UNSAFE = {
@@ -24,6 +25,7 @@ UNSAFE = {
     "E003": {"ALLOWED_HOSTS": "*"},
     "E004": {"COOKIE_SECURE": "false"},
     "E005": {"REDIS_URL": ""},
+    "E006": {"COMPLIANCE_MASTER_KEY": "short"},
 }
 ALL_UNSAFE = UNSAFE["E001"] | UNSAFE["E002"] | UNSAFE["E003"] | UNSAFE["E004"]
 
