@@ -28,6 +28,9 @@ class Action(models.TextChoices):
     STOP = "STOP"
     COMMAND = "COMMAND"
     LOOKUP = "LOOKUP"
+    ROTATE = "ROTATE"
+    REWRAP = "REWRAP"
+    RETIRE = "RETIRE"
 
 
 class ActorType(models.TextChoices):
