@@ -290,6 +290,9 @@ COMPLIANCE_MASTER_KEY = env_str("COMPLIANCE_MASTER_KEY", "")
 if EMBEDDED and not (COMPLIANCE_MASTER_KEY or COMPLIANCE_MASTER_KEY_FILE):
     COMPLIANCE_MASTER_KEY_FILE = development_master_key(VAR_DIR)
 
+# The folder below which rotations may write files of other applications; None for nowhere.
+DELIVERY_FOLDER = env_path("DELIVERY_FOLDER", None)
+
 # Logs
 LOGGING = logging_config(
     level=env_str("LOG_LEVEL", "INFO"),

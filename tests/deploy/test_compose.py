@@ -14,6 +14,7 @@ NOT_PASSED = {
     "COMPLIANCE_MASTER_KEY_FILE": "the key itself is in .env",
     "DATABASE_OWNER_URL": "known to migrate only",
     "DEBUG": "refused in production",
+    "DELIVERY_FOLDER": "a folder has to be mounted first",
     "LOG_DIR": "containers write to standard output",
     "LOG_PROCESS": "named per service",
     "STATIC_ROOT": "filled when the image is built",
