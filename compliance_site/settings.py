@@ -293,6 +293,11 @@ if EMBEDDED and not (COMPLIANCE_MASTER_KEY or COMPLIANCE_MASTER_KEY_FILE):
 # The folder below which rotations may write files of other applications; None for nowhere.
 DELIVERY_FOLDER = env_path("DELIVERY_FOLDER", None)
 
+# Calls to addresses that users supply: the private networks that they may lead to.
+OUTGOING_ALLOWED_NETWORKS = env_networks(
+    "OUTGOING_ALLOWED_NETWORKS", () if PRODUCTION else ("127.0.0.0/8", "::1/128")
+)
+
 # Logs
 LOGGING = logging_config(
     level=env_str("LOG_LEVEL", "INFO"),
