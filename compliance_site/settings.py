@@ -83,6 +83,7 @@ INSTALLED_APPS = [
     "django_prometheus",
     "django_celery_beat",
     "audit",
+    "compliance_site.foundation.notices",
     "secrets_rotation",
     "recovery",
     "code_scanning",
@@ -244,6 +245,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(hour="0", minute="10"),
     },
     "audit.close_orphans": {"task": "audit.close_orphans", "schedule": crontab()},
+    "notices.send_waiting": {"task": "notices.send_waiting", "schedule": crontab()},
 }
 
 # Audit trail
@@ -297,6 +299,20 @@ DELIVERY_FOLDER = env_path("DELIVERY_FOLDER", None)
 OUTGOING_ALLOWED_NETWORKS = env_networks(
     "OUTGOING_ALLOWED_NETWORKS", () if PRODUCTION else ("127.0.0.0/8", "::1/128")
 )
+
+# Notices: where they go; a channel that is not configured gets none.
+NOTICE_EMAIL_TO = env_list("NOTICE_EMAIL_TO")
+NOTICE_WEBHOOK_URL = env_secret("NOTICE_WEBHOOK_URL", "")
+NOTICE_WEBHOOK_SECRET = env_secret("NOTICE_WEBHOOK_SECRET", "")
+NOTICE_APPRISE_URLS = env_secret("NOTICE_APPRISE_URLS", "").split()
+NOTICE_RETRY_DAYS = env_int("NOTICE_RETRY_DAYS", 3, minimum=1)
+EMAIL_HOST = env_str("EMAIL_HOST", "localhost")
+EMAIL_PORT = env_int("EMAIL_PORT", 25, minimum=1)
+EMAIL_HOST_USER = env_str("EMAIL_HOST_USER", "")
+EMAIL_HOST_PASSWORD = env_secret("EMAIL_HOST_PASSWORD", "")
+EMAIL_USE_TLS = env_bool("EMAIL_USE_TLS", False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env_str("DEFAULT_FROM_EMAIL", "compliance-console@localhost")
 
 # Logs
 LOGGING = logging_config(

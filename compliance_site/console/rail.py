@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 
 from audit.reading.access import may_read_log
+from compliance_site.foundation.notices.access import may_see_notices
 from compliance_site.foundation.roles import PEOPLE, AnyUser, has_role
 
 
@@ -44,6 +45,7 @@ PAGES = {
     "": (Page("Home", "admin:index", is_person),),
     "Audit": (Page("Log", "admin:audit_auditlog_changelist", may_read_log),),
     "Administration": (
+        Page("Notices", "admin:notices_notice_changelist", may_see_notices),
         Page("Users", "admin:auth_user_changelist", is_superuser),
         Page("Groups", "admin:auth_group_changelist", is_superuser),
         Page("Schedules", "admin:django_celery_beat_periodictask_changelist", is_superuser),

@@ -22,10 +22,10 @@ def rail_of(answer):
 @pytest.mark.parametrize(
     ("role", "labels"),
     [
-        (Role.OPERATOR, ["Home", "Documentation"]),
+        (Role.OPERATOR, ["Home", "Notices", "Documentation"]),
         (Role.AUDITOR, ["Home", "Log", "Documentation"]),
-        (Role.SECURITY_OFFICER, ["Home", "Log", "Documentation"]),
-        ("admin", ["Home", "Log", "Users", "Groups", "Schedules", "Documentation"]),
+        (Role.SECURITY_OFFICER, ["Home", "Log", "Notices", "Documentation"]),
+        ("admin", ["Home", "Log", "Notices", "Users", "Groups", "Schedules", "Documentation"]),
     ],
 )
 def test_the_rail_shows_what_the_role_may_open(client_as, role, labels):
@@ -54,6 +54,7 @@ def test_the_rail_marks_the_page_that_is_open(client_as):
         "/admin/auth/user/",
         "/admin/auth/user/add/",
         "/admin/auth/group/add/",
+        "/admin/notices/notice/",
         "/admin/auth/user/{user}/change/",
         "/admin/auth/user/{user}/password/",
         "/admin/auth/user/{user}/delete/",

@@ -1,0 +1,1 @@
+"""Notices to people: an outbox in the database, and the channels that carry them."""
