@@ -294,6 +294,8 @@ if EMBEDDED and not (COMPLIANCE_MASTER_KEY or COMPLIANCE_MASTER_KEY_FILE):
 
 # The folder below which rotations may write files of other applications; None for nowhere.
 DELIVERY_FOLDER = env_path("DELIVERY_FOLDER", None)
+# The folder of the programs that rotations may run; None for no such rotations.
+ROTATION_HOOK_FOLDER = env_path("ROTATION_HOOK_FOLDER", None)
 
 # Calls to addresses that users supply: the private networks that they may lead to.
 OUTGOING_ALLOWED_NETWORKS = env_networks(
