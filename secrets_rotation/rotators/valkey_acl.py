@@ -74,7 +74,10 @@ class ValkeyAcl(Rotator):
         return self._username
 
     def probe(self, credential: Credential) -> Answer:
-        """Log in; raise `TargetUnknownError` for a user that needs no password."""
+        """Log in; raise `TargetUnknownError` for a user that needs no password.
+
+        Also when the administrator, who looks at that, is not let in.
+        """
         try:
             with self._client() as client:
                 _call(client, "AUTH", self._username, credential.value.reveal())
@@ -105,9 +108,12 @@ class ValkeyAcl(Rotator):
             self._remove(admin, pending, current, guard)
 
     def in_use(self, old: Credential) -> list[Usage]:
-        """Return the sessions that are older than the new password, and with `endAllSessions` all."""
+        """Return the sessions that are older than the new password.
+
+        Of those begun later nobody can tell which password they used.
+        """
         with self._administering() as admin:
-            return self._sessions(admin, self._age(old))
+            return self._sessions(admin, _age(old))
 
     def revoke(self, old: Credential, current: Credential, guard: Guard) -> None:
         with self._administering(guard) as admin:
@@ -115,8 +121,7 @@ class ValkeyAcl(Rotator):
             _confirm(guard)
             if self.target["endAllSessions"]:
                 _call(admin, "CLIENT", "KILL", "USER", self._username)
-            else:
-                self._end_sessions(admin, self._age(old))
+            self._end_sessions(admin, _age(old))
 
     def _remove(
         self, admin: redis.Redis, ending: Credential, staying: Credential | None, guard: Guard
@@ -146,12 +151,6 @@ class ValkeyAcl(Rotator):
             _call(both, "ACL", "SETUSER", self._username, rule)
             _call(both, *write)
             both.execute()
-
-    def _age(self, old: Credential) -> float | None:
-        if old.superseded_at is None or self.target["endAllSessions"]:
-            return None
-        # The server counts whole seconds: better one session too many than one too few.
-        return clock.seconds_since(old.superseded_at) - 1.0
 
     def _sessions(self, admin: redis.Redis, age: float | None) -> list[Usage]:
         now = datetime.now(UTC)
@@ -189,7 +188,8 @@ class ValkeyAcl(Rotator):
 
     def _client(self, **login: Any) -> redis.Redis:
         """Return a client that never sends anything twice; without a login for the probe."""
-        tls: dict[str, Any] = {"ssl": True, "ssl_ca_certs": self.target["caFile"]}
+        tls: dict[str, Any] = {"ssl": True, "ssl_check_hostname": True}
+        tls |= {"ssl_cert_reqs": "required", "ssl_ca_certs": self.target["caFile"]}
         return redis.Redis(
             host=self.target["host"],
             port=self.target["port"],
@@ -228,6 +228,14 @@ def _call(client: redis.Redis, *words: str) -> Any:
 
 def _hash(value: SecretText) -> str:
     return hashlib.sha256(value.reveal().encode()).hexdigest()
+
+
+def _age(old: Credential) -> float | None:
+    """Return how old its sessions are at least; None for those of any age."""
+    if old.superseded_at is None:
+        return None
+    # The server counts whole seconds: better one session too many than one too few.
+    return clock.seconds_since(old.superseded_at) - 1.0
 
 
 def _way_to_disk(admin: redis.Redis) -> tuple[str, str]:

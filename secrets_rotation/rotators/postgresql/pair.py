@@ -22,6 +22,7 @@ from secrets_rotation.rotators.postgresql.server import (
     server_problems,
 )
 from secrets_rotation.rotators.postgresql.session import (
+    Connection,
     change,
     check_password,
     lock_out,
@@ -79,10 +80,7 @@ class PostgresqlPair(Rotator):
         check_password(pending.value)
         with session(self._server, self._administrator, guard) as connection:
             check_setup(connection, self._usernames, self._group)
-            if found := usage.list_sessions(connection, Sessions(pending.username)):
-                raise TargetUnknownError(
-                    f"{pending.username} should be idle and has sessions: {found[0].who}"
-                )
+            _check_idle(connection, pending.username)
             with change(connection, guard):
                 set_password(connection, pending.username, pending.value, options="LOGIN")
 
@@ -111,3 +109,10 @@ class PostgresqlPair(Rotator):
             raise TargetUnknownError(f"{other.username or 'no role'} is none of the pair")
         if current is not None and other.username == current.username:
             raise TargetUnknownError(f"{other.username} is the role in use; it stays as it is")
+
+
+def _check_idle(connection: Connection, username: str) -> None:
+    for other in usage.list_sessions(connection, Sessions(username)):
+        # One of our own may be on its way out.
+        if not other.who.startswith(probe.NAME):
+            raise TargetUnknownError(f"{username} should be idle and has sessions: {other.who}")

@@ -59,6 +59,8 @@ class Server:
         if self.sslmode in ("disable", "prefer"):
             return False if self.sslmode == "disable" else None
         context = ssl.create_default_context(cafile=self.root_certificate or None)
+        # As libpq does: many a company's authority does not keep to the letter of the standard.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         context.check_hostname = self.sslmode == VERIFY_FULL
         if self.sslmode == "require":
             context.verify_mode = ssl.CERT_NONE

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, LiteralString
 
 import psycopg
@@ -137,7 +137,7 @@ def _verifier(connection: Connection, username: str, password: SecretText) -> st
 
 
 def _connected(server: Server, login: Login, seconds: float) -> Connection:
-    try:
+    with suppress(psycopg.Error):
         return psycopg.connect(
             host=server.host,
             port=server.port,
@@ -156,8 +156,7 @@ def _connected(server: Server, login: Login, seconds: float) -> Connection:
             autocommit=True,
             prepare_threshold=None,
         )
-    except psycopg.Error:
-        raise TargetUnknownError(_why_not_connected(server, login)) from None
+    raise TargetUnknownError(_why_not_connected(server, login))
 
 
 def _why_not_connected(server: Server, login: Login) -> str:

@@ -9,14 +9,14 @@ from datetime import datetime
 from secrets_rotation.exceptions import TargetUnknownError
 from secrets_rotation.rotators import clock
 from secrets_rotation.rotators.base import Credential, Usage
-from secrets_rotation.rotators.postgresql.probe import NAME as PROBE
 from secrets_rotation.rotators.postgresql.session import Connection
 
-# The probe's own go by themselves. Where `backend_start` is missing we may not see it.
+# Nothing here goes by what a session calls itself: a thief's could take any name.
+# Where `backend_start` is missing we may not see it.
 SESSIONS = """
 FROM pg_stat_activity
 WHERE usename = %(username)s
-  AND pid <> pg_backend_pid() AND leader_pid IS NULL AND application_name <> %(probe)s
+  AND leader_pid IS NULL
   AND coalesce(backend_type, 'client backend') IN ('client backend', 'walsender')
   AND (%(age)s::float8 IS NULL OR backend_start IS NULL
        OR backend_start < clock_timestamp() - make_interval(secs => %(age)s::float8))
@@ -37,7 +37,7 @@ class Sessions:
 
     @property
     def parameters(self) -> dict[str, object]:
-        return {"username": self.username, "age": self.age, "probe": PROBE}
+        return {"username": self.username, "age": self.age}
 
 
 def begun_before(credential: Credential, username: str) -> Sessions:

@@ -1,16 +1,22 @@
 """Targets of the tests' own: roles on the shared PostgreSQL, a PostgreSQL and a Valkey to mistreat."""
 
+import ipaddress
 import os
 import secrets
 import shutil
 import tempfile
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import psycopg
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from psycopg import sql
 
 from compliance_site.foundation import embedded
@@ -92,6 +98,13 @@ class Cluster:
             **options,
         )
 
+    def reload(self, setting, value):
+        """Read the configuration again and wait until new sessions see it."""
+        self.execute("SELECT pg_reload_conf()")
+        deadline = time.monotonic() + 10
+        while self.execute(f"SHOW {setting}") != [(value,)]:
+            assert time.monotonic() < deadline
+
     def processes(self):
         postmaster = postgres.find(self.home)
         return [postmaster, *postmaster.children()]
@@ -125,6 +138,58 @@ def make_role(cluster):
     for name in reversed(roles):
         cluster.execute("DROP OWNED BY {}", name)
         cluster.execute("DROP ROLE {}", name)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """For the address 127.0.0.1, signed by itself."""
+
+    certificate: Path
+    key: Path
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("certificate")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "target of a test")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now - timedelta(days=1))
+    builder = builder.not_valid_after(now + timedelta(days=1))
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    for extension in (
+        x509.BasicConstraints(ca=True, path_length=None),
+        x509.SubjectAlternativeName([address]),
+        x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
+    ):
+        builder = builder.add_extension(extension, critical=False)
+    pem = serialization.Encoding.PEM
+    signed = builder.sign(key, hashes.SHA256())
+    (folder / "certificate.pem").write_bytes(signed.public_bytes(pem))
+    unlocked = key.private_bytes(
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "key.pem").write_bytes(unlocked)
+    return Certificate(folder / "certificate.pem", folder / "key.pem")
+
+
+@pytest.fixture
+def encrypted_cluster(own_cluster, certificate):
+    """Our own cluster, speaking TLS for the time of a test."""
+    data = own_cluster.home.postgres_data
+    for name, source in (
+        ("server.crt", certificate.certificate),
+        ("server.key", certificate.key),
+    ):
+        (data / name).write_bytes(source.read_bytes())
+        (data / name).chmod(0o600)
+        own_cluster.home.account.own(data / name)
+    own_cluster.execute("ALTER SYSTEM SET ssl = on")
+    own_cluster.reload("ssl", "on")
+    yield own_cluster
+    own_cluster.execute("ALTER SYSTEM RESET ssl")
+    own_cluster.reload("ssl", "off")
 
 
 @pytest.fixture(scope="session")

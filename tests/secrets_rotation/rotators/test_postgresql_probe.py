@@ -59,6 +59,28 @@ def test_without_an_own_encryption_the_server_is_taken_as_it_is(cluster, role):
     assert tried(cluster, role, sslmode="prefer") is Answer.WORKS
 
 
+@pytest.mark.parametrize(
+    ("sslmode", "host", "trusts", "answer"),
+    [
+        ("prefer", "127.0.0.1", False, Answer.WORKS),
+        ("require", "127.0.0.1", False, Answer.WORKS),
+        ("verify-ca", "localhost", True, Answer.WORKS),
+        ("verify-full", "127.0.0.1", True, Answer.WORKS),
+        ("verify-full", "localhost", True, Answer.UNKNOWN),
+        ("verify-full", "127.0.0.1", False, Answer.UNKNOWN),
+    ],
+)
+def test_the_server_is_verified_as_asked_for(
+    encrypted_cluster, certificate, sslmode, host, trusts, answer
+):
+    encrypted_cluster.execute(f"CREATE ROLE over_tls LOGIN PASSWORD '{PASSWORD}'")
+    root = {"sslRootCert": str(certificate.certificate)} if trusts else {}
+    try:
+        assert tried(encrypted_cluster, "over_tls", sslmode=sslmode, host=host, **root) is answer
+    finally:
+        encrypted_cluster.execute("DROP ROLE over_tls")
+
+
 @pytest.fixture
 def local_rules(own_cluster):
     """Rules of pg_hba.conf that check no password, ask for it in clear, or bar the address."""

@@ -1,5 +1,6 @@
 import contextlib
 import threading
+import time
 from datetime import timedelta
 
 import psycopg
@@ -8,6 +9,7 @@ from django.utils import timezone
 
 from secrets_rotation.exceptions import LeaseLostError, TargetUnknownError, ValueRefusedError
 from secrets_rotation.rotators.base import Answer
+from secrets_rotation.rotators.postgresql import probe
 from secrets_rotation.rotators.postgresql.role import PostgresqlRole
 from tests.secrets_rotation.rotators.conftest import Lease, built, credential
 from tests.secrets_rotation.rotators.test_postgresql_probe import frozen, wait_for
@@ -177,7 +179,7 @@ def test_errors_name_the_cause_and_hold_neither_value_nor_verifier(cluster, role
     for rotator in (gone, wrong, away):
         with pytest.raises(TargetUnknownError) as raised:
             rotator.set(NEW, OLD, Lease())
-        assert raised.value.__suppress_context__
+        assert raised.value.__suppress_context__ or raised.value.__context__ is None
         reasons.append(raised.value.reason)
 
     host = f"{cluster.target['host']}:{cluster.target['port']}"
@@ -189,17 +191,16 @@ def test_errors_name_the_cause_and_hold_neither_value_nor_verifier(cluster, role
 
 
 def test_the_servers_own_rules_refuse_a_value(own_cluster):
-    own_cluster.execute("LOAD 'passwordcheck'")
-    own_cluster.execute("ALTER SYSTEM SET session_preload_libraries = 'passwordcheck'")
-    own_cluster.execute("SELECT pg_reload_conf()")
     own_cluster.execute("CREATE ROLE same_password_42 LOGIN")
+    own_cluster.execute("ALTER SYSTEM SET session_preload_libraries = 'passwordcheck'")
+    own_cluster.reload("session_preload_libraries", "passwordcheck")
     rotator = built(PostgresqlRole, own_cluster.target | {"username": "same_password_42"})
     try:
         with pytest.raises(ValueRefusedError) as refused:
             rotator.set(credential("same_password_42"), None, Lease())
     finally:
         own_cluster.execute("ALTER SYSTEM RESET session_preload_libraries")
-        own_cluster.execute("SELECT pg_reload_conf()")
+        own_cluster.reload("session_preload_libraries", "")
         own_cluster.execute("DROP ROLE same_password_42")
 
     assert refused.value.rule == "the server's own rules, SQLSTATE 22023 (InvalidParameterValue)"
@@ -245,6 +246,32 @@ def test_a_server_that_freezes_at_the_commit_ends_the_wait(own_cluster):
     own_cluster.execute("DROP ROLE frozen_role")
 
 
+def test_a_session_does_not_hide_behind_our_own_name(cluster, role, rotator):
+    with cluster.connect(role, OLD.value.reveal(), application_name=probe.NAME) as thief:
+        rotator.set(NEW, OLD, Lease())
+        assert len(rotator.in_use(OLD)) == 1
+
+        rotator.revoke(OLD, NEW, Lease())
+
+        with pytest.raises(psycopg.OperationalError):
+            thief.execute("SELECT 1")
+
+
+def test_a_commit_needs_more_of_the_lease_than_the_server_waits(cluster, role, rotator):
+    before = cluster.password_of(role)
+    lease = Lease()
+
+    def shorten(number):
+        if number == 2:
+            lease.ends_at = time.monotonic() + 5
+
+    lease.meanwhile = shorten
+    with pytest.raises(TargetUnknownError, match="lease"):
+        rotator.set(NEW, OLD, lease)
+
+    assert cluster.password_of(role) == before
+
+
 @pytest.mark.django_db
 def test_old_sessions_are_seen_and_ended_and_new_ones_survive(cluster, role, rotator):
     with (
@@ -276,6 +303,22 @@ def test_ages_are_compared_not_clocks(cluster, role, rotator):
 
         assert rotator.in_use(credential("x", superseded_at=an_hour_ago)) == []
         assert len(rotator.in_use(credential("x", superseded_at=timezone.now()))) == 1
+
+
+def test_a_password_is_changed_through_verified_encryption(encrypted_cluster, certificate):
+    encrypted_cluster.execute("CREATE ROLE over_tls LOGIN")
+    settings = {"username": "over_tls", "sslmode": "verify-full"}
+    settings |= {"sslRootCert": str(certificate.certificate)}
+    rotator = built(PostgresqlRole, encrypted_cluster.target | settings)
+    try:
+        rotator.set(NEW, None, Lease())
+        assert rotator.probe(NEW) is Answer.WORKS
+    finally:
+        encrypted_cluster.execute("DROP ROLE over_tls")
+
+    stranger = built(PostgresqlRole, rotator.target | {"sslRootCert": None})
+    with pytest.raises(TargetUnknownError, match="no connection"):
+        stranger.set(NEW, None, Lease())
 
 
 @pytest.fixture

@@ -1,7 +1,11 @@
 import contextlib
 import itertools
+import re
 import signal
+import socket
+import ssl
 import subprocess
+import threading
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,6 +24,7 @@ from secrets_rotation.rotators.valkey_acl import ValkeyAcl
 from tests.secrets_rotation.rotators.conftest import Lease, built, credential
 from tests.secrets_rotation.rotators.test_postgresql_probe import wait_for
 
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 ADMIN_PASSWORD = "the-Administrators.own"
 OLD, NEW = credential("the-Old.password-1"), credential("the-New.password-2", version_id=2)
 
@@ -279,11 +284,16 @@ def test_all_sessions_end_where_that_is_asked_for(server):
         session.ping()
         rotator.set(NEW, OLD, Lease())
         old = credential(OLD.value.reveal(), superseded_at=timezone.now() - timedelta(days=1))
-        assert len(rotator.in_use(old)) == 1
+        assert len(sessions(server)) == 1
 
         rotator.revoke(old, NEW, Lease())
 
         assert sessions(server) == []
+
+    # What connects again does not keep the rotation from being done.
+    with server.connected("app", NEW.value.reveal()) as session:
+        session.ping()
+        assert rotator.in_use(old) == []
 
 
 def sessions(server):
@@ -360,6 +370,77 @@ def test_the_server_never_sees_a_password_but_at_a_login(server, rotator):
     assert not any(each.value.reveal() in command for each in (OLD, NEW) for command in seen)
     log = (server.folder / "log").read_text() + (server.folder / "users.acl").read_text()
     assert NEW.value.reveal() not in log
+
+
+@pytest.mark.django_db
+def test_the_documented_administrator_has_the_rights_it_needs(server):
+    documented = (DOCS / "security-officer.md").read_text()
+    (command,) = re.findall(r"ACL SETUSER rotation .*", documented)
+    with server.admin() as admin:
+        admin.execute_command(*command.replace(">...", ">its-Own.password").split(" "))
+    target = server.target | {"adminUser": "rotation"}
+    rotator = built(ValkeyAcl, target | {"adminPassword": SecretText("its-Own.password")})
+
+    with server.connected("app", OLD.value.reveal()) as session:
+        session.ping()
+        rotator.set(NEW, OLD, Lease())
+        old = credential(OLD.value.reveal(), superseded_at=timezone.now())
+        rotator.revoke(old, NEW, Lease())
+        assert sessions(server) == []
+
+    assert [rotator.probe(each) for each in (OLD, NEW)] == [Answer.REFUSED, Answer.WORKS]
+
+
+@pytest.fixture
+def tls_port(server, certificate):
+    """A port on which the server speaks TLS: the program itself is built without it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.certificate, certificate.key)
+    listener = socket.create_server((ports.HOST, 0))
+
+    def accept():
+        with contextlib.suppress(OSError):
+            while True:
+                outside, _ = listener.accept()
+                threading.Thread(target=serve, args=[outside]).start()
+
+    def serve(outside):
+        with (
+            contextlib.suppress(OSError),
+            context.wrap_socket(outside, server_side=True) as safe,
+            socket.create_connection((ports.HOST, server.port)) as inside,
+        ):
+            back = threading.Thread(target=pass_on, args=[inside, safe])
+            back.start()
+            pass_on(safe, inside)
+            back.join()
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    yield listener.getsockname()[1]
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join()
+
+
+def pass_on(source, sink):
+    with contextlib.suppress(OSError):
+        while chunk := source.recv(65536):
+            sink.sendall(chunk)
+        sink.shutdown(socket.SHUT_WR)
+
+
+def test_the_server_is_verified_through_tls(server, tls_port, certificate):
+    target = server.target | {"port": tls_port, "tls": True}
+    trusting = built(ValkeyAcl, target | {"caFile": str(certificate.certificate)})
+    stranger = built(ValkeyAcl, target)
+
+    trusting.set(NEW, OLD, Lease())
+
+    assert trusting.probe(NEW) is Answer.WORKS
+    assert stranger.probe(NEW) is Answer.UNKNOWN
+    elsewhere = built(ValkeyAcl, trusting.target | {"host": "localhost"})
+    assert elsewhere.probe(NEW) is Answer.UNKNOWN  # the certificate is the address's
 
 
 def test_settings_that_cannot_work_are_named(rotator):
