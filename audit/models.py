@@ -31,6 +31,9 @@ class Action(models.TextChoices):
     ROTATE = "ROTATE"
     REWRAP = "REWRAP"
     RETIRE = "RETIRE"
+    DELIVER = "DELIVER"
+    DELIVERY_FAILED = "DELIVERY_FAILED"
+    ACKNOWLEDGE = "ACKNOWLEDGE"
 
 
 class ActorType(models.TextChoices):
