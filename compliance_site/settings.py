@@ -246,6 +246,7 @@ CELERY_BEAT_SCHEDULE = {
     },
     "audit.close_orphans": {"task": "audit.close_orphans", "schedule": crontab()},
     "notices.send_waiting": {"task": "notices.send_waiting", "schedule": crontab()},
+    "secrets_rotation.tick": {"task": "secrets_rotation.tick", "schedule": crontab()},
 }
 
 # Audit trail
@@ -263,6 +264,8 @@ AUDIT_POLICY: list[dict[str, Any]] = [
     {"path": "/audit/events", "level": "metadata"},
     {"path": "/admin/login", "level": "metadata"},
     {"path": "/audit/redaction/lookup", "level": "metadata"},
+    # Their bodies carry values and credentials; what they change is recorded as an event.
+    {"path": "/secrets", "methods": ["POST", "PUT", "PATCH"], "level": "metadata"},
     # Users and their roles: not even a killed server leaves a change without a trace.
     {"path": "/admin/auth", "methods": ["POST"], "strictness": "write_ahead"},
 ]
@@ -286,6 +289,11 @@ AUDIT_REDACTION_EXTRA_NAMES = env_list("AUDIT_REDACTION_EXTRA_NAMES")
 AUDIT_REDACTION_EXTRA_PATTERNS = env_list("AUDIT_REDACTION_EXTRA_PATTERNS")
 AUDIT_REDACTION_RULES = env_path("AUDIT_REDACTION_RULES", None)
 
+# Secret rotation: attempts of one step before a person is asked, and how many rotations are under
+# way at once.
+ROTATION_ATTEMPTS = env_int("ROTATION_ATTEMPTS", 12, minimum=1)
+ROTATIONS_AT_ONCE = env_int("ROTATIONS_AT_ONCE", 20, minimum=1)
+
 # Sealed values: the ring of master keys, or the file that holds it.
 COMPLIANCE_MASTER_KEY_FILE = env_path("COMPLIANCE_MASTER_KEY_FILE", None)
 COMPLIANCE_MASTER_KEY = env_str("COMPLIANCE_MASTER_KEY", "")
@@ -303,6 +311,7 @@ OUTGOING_ALLOWED_NETWORKS = env_networks(
 )
 
 # Notices: where they go; a channel that is not configured gets none.
+NOTICE_REDACTION = "audit.capture.redaction.redact_text"
 NOTICE_EMAIL_TO = env_list("NOTICE_EMAIL_TO")
 NOTICE_WEBHOOK_URL = env_secret("NOTICE_WEBHOOK_URL", "")
 NOTICE_WEBHOOK_SECRET = env_secret("NOTICE_WEBHOOK_SECRET", "")

@@ -68,9 +68,14 @@ def merged(
     declared: Iterable[Setting], shown: Mapping[str, Any], sealed: SecretText | None
 ) -> dict[str, Any]:
     """Return all settings with their defaults, the secret texts among them as `SecretText`."""
-    secret = json.loads(sealed.reveal()) if sealed else {}
+    secret = secret_settings(sealed)
     values = {setting.name: setting.default for setting in declared} | dict(shown)
     return values | {name: _wrapped(value) for name, value in secret.items()}
+
+
+def secret_settings(sealed: SecretText | None) -> dict[str, Any]:
+    """Return the clear secret settings, for `check` and `merged` alone."""
+    return dict(json.loads(sealed.reveal())) if sealed else {}
 
 
 def _wrapped(value: Any) -> Any:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import DateTimeField, DurationField, ExpressionWrapper, F, Value
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Now
 
 from compliance_site.foundation.notices.models import Urgency
 from compliance_site.foundation.notices.outbox import notify
@@ -35,7 +35,7 @@ def announce_due(now: datetime | None = None) -> None:
     secrets: Iterable[Any] = (
         Secret.objects.living()
         .with_due()
-        .annotate(is_scheduled=Coalesce("override__auto_rotate", "policy__auto_rotate"))
+        .automatic()
         .annotate(left=left)
         .filter(left__lte=timedelta(days=max(DAYS_BEFORE)))
     )
@@ -46,7 +46,7 @@ def announce_due(now: datetime | None = None) -> None:
             secret,
             due_at=secret.due_at,
             left=secret.left,
-            is_automatic=secret.is_scheduled and secret.rotator in generating,
+            is_automatic=secret.is_automatic and secret.rotator in generating,
         )
 
 

@@ -20,6 +20,7 @@ from secrets_rotation.delivery import outbox, registry
 from secrets_rotation.delivery.destinations.base import Destination
 from secrets_rotation.exceptions import (
     ConsumerError,
+    NameTakenError,
     OldVersionError,
     UnknownVersionError,
 )
@@ -31,10 +32,6 @@ from secrets_rotation.models import (
     Version,
     VersionState,
 )
-
-
-class NameTakenError(ConsumerError):
-    """The secret has a consumer of this name already."""
 
 
 @transaction.atomic

@@ -4,6 +4,7 @@ Values are never in these rows but sealed, in tables of their own. The SQL that 
 history append-only is in `migrations/`.
 """
 
+from secrets_rotation.models.break_glass import BreakGlass, BreakGlassMember, BreakGlassState
 from secrets_rotation.models.consumers import (
     Acknowledgement,
     Consumer,
@@ -13,6 +14,7 @@ from secrets_rotation.models.consumers import (
 )
 from secrets_rotation.models.policies import Policy, PolicyOverride, Unit
 from secrets_rotation.models.runs import (
+    ENDED,
     IN_FLIGHT,
     PrincipalLock,
     Rotation,
@@ -30,8 +32,12 @@ from secrets_rotation.models.secrets import (
 )
 
 __all__ = [
+    "ENDED",
     "IN_FLIGHT",
     "Acknowledgement",
+    "BreakGlass",
+    "BreakGlassMember",
+    "BreakGlassState",
     "Consumer",
     "ConsumerCredential",
     "Delivery",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from django.db import models
-from django.db.models import Q
+from django.db.models import ExpressionWrapper, F, Q
 from django.db.models.functions import Now
 
 from secrets_rotation.models.secrets import Secret, Version
@@ -36,6 +38,19 @@ class Trigger(models.TextChoices):
     LEAK = "leak"
 
 
+class RunQuerySet(models.QuerySet["Run"]):
+    def in_flight(self) -> Self:
+        return self.filter(state__in=IN_FLIGHT)
+
+    def seconds_to_wait(self, run_id: int) -> float | None:
+        """Return how long until the run's next step by the database's clock; None for no step."""
+        waiting = self.in_flight().exclude(state=RunState.ATTENTION).filter(pk=run_id)
+        wait = ExpressionWrapper(F("next_attempt_at") - Now(), models.DurationField())
+        for left in waiting.annotate(wait=wait).values_list("wait", flat=True):
+            return max(0.0, float(left.total_seconds()))
+        return None
+
+
 class Run(models.Model):
     """One rotation of one secret. Written only under its lease: see `runs/lease.py`."""
 
@@ -61,6 +76,8 @@ class Run(models.Model):
     started_at = models.DateTimeField(db_default=Now())
     set_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
+    # The target refused one generated value already.
+    is_second_value = models.BooleanField(default=False)
     # How long the old value goes on working, as the policy said when the run began.
     grace = models.DurationField()
     grace_until = models.DateTimeField(null=True)
@@ -71,6 +88,8 @@ class Run(models.Model):
     fence = models.BigIntegerField(default=0)
     leased_until = models.DateTimeField(null=True)
     leased_by = models.CharField(max_length=200, blank=True)
+
+    objects = RunQuerySet.as_manager()
 
     class Meta:
         db_table = "secrets_rotation_run"

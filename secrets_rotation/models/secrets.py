@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Self
+from datetime import UTC
+from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now, TruncDate
 
 from compliance_site.foundation.sealed import SealedModel
+
+
+class RotationDue(models.Func):
+    """When the next rotation is due; the database function is the one place that knows."""
+
+    function = "secrets_rotation_due"
+    output_field = models.DateTimeField()
+
+
+def _utc_day(moment: Any) -> Any:
+    return TruncDate(moment, tzinfo=UTC)
 
 
 class SecretQuerySet(models.QuerySet["Secret"]):
     def living(self) -> Self:
         return self.filter(retired_at=None)
+
+    def with_due(self) -> Self:
+        """Annotate `due_at`: the day, 00:00 UTC, on which the next rotation is due."""
+        return self.annotate(
+            due_at=RotationDue(
+                "anchored_on",
+                _utc_day(Coalesce("last_rotated_at", "created_at")),
+                Coalesce("override__interval", "policy__interval"),
+                Coalesce("override__interval_unit", "policy__interval_unit"),
+            )
+        )
+
+    def automatic(self) -> Self:
+        """Annotate `is_automatic`: whether the schedule rotates it, by its type or its own rule."""
+        return self.annotate(is_automatic=Coalesce("override__auto_rotate", "policy__auto_rotate"))
 
 
 class Secret(models.Model):
@@ -144,10 +170,9 @@ class Version(models.Model):
     def __str__(self) -> str:
         return f"version {self.number} of {self.secret}"
 
-    def end(self, state: VersionState, at: datetime) -> None:
+    def end(self, state: VersionState) -> None:
         """Mark the version dead and delete its value."""
-        self.state, self.ended_at = state, at
-        self.save(update_fields=["state", "ended_at"])
+        Version.objects.filter(pk=self.pk).update(state=state, ended_at=Now())
         VersionValue.objects.filter(version=self).delete()
 
 

@@ -75,6 +75,8 @@ class Rotator(ABC):
     overlaps: ClassVar[bool] = True
     # Whether the console makes the value. Where not, somebody has to supply it.
     generates: ClassVar[bool] = True
+    # Whether `probe` can tell anything. Where it cannot, a rotation goes on unverified and says so.
+    verifies: bool = True
 
     def __init__(self, target: Mapping[str, Any]) -> None:
         """`target` holds the settings as `declared.merged` returns them."""

@@ -5,24 +5,30 @@ from __future__ import annotations
 import difflib
 
 from secrets_rotation.declared import merged
-from secrets_rotation.exceptions import RotationError
+from secrets_rotation.exceptions import UnknownRotatorError
 from secrets_rotation.models import Secret, TargetCredential
 from secrets_rotation.rotators.base import Rotator
+from secrets_rotation.rotators.command_hook import CommandHook
+from secrets_rotation.rotators.django_secret_key import DjangoSecretKeyRotator
+from secrets_rotation.rotators.http_api import HttpApi
+from secrets_rotation.rotators.master_key import MasterKeyRotator
 from secrets_rotation.rotators.postgresql.pair import PostgresqlPair
 from secrets_rotation.rotators.postgresql.role import PostgresqlRole
+from secrets_rotation.rotators.supplied import Supplied
 from secrets_rotation.rotators.valkey_acl import ValkeyAcl
 
 # A new rotator is one line here.
 CLASSES: tuple[type[Rotator], ...] = (
+    CommandHook,
+    DjangoSecretKeyRotator,
+    HttpApi,
+    MasterKeyRotator,
     PostgresqlPair,
     PostgresqlRole,
+    Supplied,
     ValkeyAcl,
 )
 ROTATORS: dict[str, type[Rotator]] = {rotator.name: rotator for rotator in CLASSES}
-
-
-class UnknownRotatorError(RotationError):
-    """There is no rotator of that name."""
 
 
 def rotator_class(name: str) -> type[Rotator]:

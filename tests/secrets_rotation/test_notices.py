@@ -3,12 +3,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from django.db import connection
-from django.db.models import DateTimeField, Func
-from django.db.models.functions import TruncDate
 
 from compliance_site.foundation.notices.models import Notice
 from secrets_rotation.models import Consumer, Delivery, PolicyOverride, Run, Secret, Version
-from secrets_rotation.models.secrets import SecretQuerySet
 from secrets_rotation.notices import (
     announce_due,
     delivery_failing,
@@ -19,21 +16,6 @@ from secrets_rotation.notices import (
 
 DUE = datetime(2026, 3, 31, tzinfo=UTC)
 ROTATED = datetime(2026, 3, 1, 15, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def with_due(monkeypatch):
-    """Stand in for `with_due` where the models have none yet."""
-    if not hasattr(SecretQuerySet, "with_due"):
-        monkeypatch.setattr(SecretQuerySet, "with_due", stand_in, raising=False)
-
-
-def stand_in(secrets):
-    rotated = TruncDate("last_rotated_at", tzinfo=UTC)
-    arguments = ("anchored_on", rotated, "override__interval", "override__interval_unit")
-    return secrets.annotate(
-        due_at=Func(*arguments, function="secrets_rotation_due", output_field=DateTimeField())
-    )
 
 
 @pytest.fixture(autouse=True)

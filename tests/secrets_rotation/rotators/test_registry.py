@@ -22,7 +22,7 @@ def test_every_rotator_goes_by_its_name_and_says_what_it_does():
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("postgres_role", "did you mean postgresql_role?"), ("zzz", "there are postgresql_pair, ")],
+    [("postgres_role", "did you mean postgresql_role?"), ("zzz", "there are command_hook, ")],
 )
 def test_an_unknown_name_leads_to_a_known_one(name, hint):
     with pytest.raises(UnknownRotatorError) as raised:

@@ -1,0 +1,196 @@
+"""The secrets that there are: find, add, change and retire them. Never their values."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+
+from audit.capture.recording import record
+from audit.models import Action
+from secrets_rotation import declared
+from secrets_rotation.exceptions import RunInFlightError, SecretExistsError, UnknownSecretError
+from secrets_rotation.models import (
+    IN_FLIGHT,
+    Policy,
+    PolicyOverride,
+    Secret,
+    TargetCredential,
+    VersionState,
+)
+from secrets_rotation.policies import rules as policy_rules
+from secrets_rotation.rotators.registry import rotator_class
+
+
+@dataclass(frozen=True)
+class Description:
+    """What people say of a secret; `target` with the secret settings still in it."""
+
+    secret_type: str
+    name: str
+    rotator: str
+    target: Mapping[str, Any]
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+    override: Mapping[str, Any] = field(default_factory=dict)
+    depends_on: tuple[Secret, ...] = ()
+
+
+def policy_of(secret_type: str) -> Policy:
+    """Return the type's policy; raise `UnknownSecretError` naming the nearest type."""
+    types = {policy.secret_type: policy for policy in Policy.objects.all()}
+    if secret_type not in types:
+        raise UnknownSecretError(f"There is no type {secret_type!r}{_nearest(secret_type, types)}")
+    return types[secret_type]
+
+
+def find(secret_type: str, name: str) -> Secret:
+    """Return a living secret; raise `UnknownSecretError` naming the nearest type or name."""
+    policy = policy_of(secret_type)
+    living = Secret.objects.living().filter(policy=policy)
+    secret = living.filter(name=name).first()
+    if secret is None:
+        near = _nearest(name, living.values_list("name", flat=True))
+        raise UnknownSecretError(f"There is no {secret_type} secret {name!r}{near}")
+    return secret
+
+
+def add(description: Description) -> Secret:
+    """Add a secret; its first rotation gives it a value.
+
+    Raise `UnknownSecretError`, `UnknownRotatorError`, `SecretExistsError`, or `SettingsError`
+    and `PolicyError`, which name each setting and rule that cannot be.
+    """
+    policy = policy_of(description.secret_type)
+    checked = checked_target(description.rotator, description.target)
+    _check_override(policy, description.override)
+    try:
+        with transaction.atomic():
+            secret = Secret.objects.create(
+                policy=policy,
+                name=description.name,
+                owner=description.owner,
+                tags=sorted(set(description.tags)),
+                rotator=description.rotator,
+                target=checked.shown,
+                anchored_on=datetime.now(UTC).date(),
+            )
+            secret.depends_on.set(description.depends_on)
+            _store_credential(secret, checked)
+            if description.override:
+                PolicyOverride.objects.create(secret=secret, **description.override)
+            _tell(secret, Action.CREATE, {"rotator": secret.rotator, "target": checked.shown})
+    except IntegrityError as exc:
+        raise SecretExistsError(SecretExistsError.__doc__) from exc
+    return secret
+
+
+def change(
+    secret: Secret,
+    *,
+    target: Mapping[str, Any] | None = None,
+    override: Mapping[str, Any] | None = None,
+    depends_on: Iterable[Secret] | None = None,
+    **fields: Any,
+) -> None:
+    """Change what people say of a secret; what is not given stays.
+
+    Secret settings that the new target leaves out keep their values. Raise `SettingsError`,
+    or `RunInFlightError` when the target would change under a rotation.
+    """
+    with transaction.atomic():
+        secret = Secret.objects.select_for_update(of=("self",)).get(pk=secret.pk)
+        if target is not None:
+            _change_target(secret, target)
+        if override is not None:
+            _check_override(secret.policy, override)
+            PolicyOverride.objects.update_or_create(secret=secret, defaults=dict(override))
+        if depends_on is not None:
+            _set_dependencies(secret, depends_on)
+        for name, value in fields.items():
+            setattr(secret, name, value)
+        secret.save()
+        changed = [*fields, *(["target"] if target is not None else [])]
+        _tell(secret, Action.UPDATE, {"changed": changed, "override": override or {}})
+
+
+def retire(secret: Secret) -> None:
+    """Take a secret out of rotation for good; its history stays and its values are deleted.
+
+    Raise `RunInFlightError` while a rotation is under way.
+    """
+    with transaction.atomic():
+        secret = Secret.objects.select_for_update(of=("self",)).get(pk=secret.pk)
+        _refuse_in_flight(secret)
+        Secret.objects.filter(pk=secret.pk).update(retired_at=Now())
+        for version in secret.versions.filter(state=VersionState.CURRENT):
+            version.end(VersionState.REVOKED)
+        TargetCredential.objects.filter(secret=secret).delete()
+        _tell(secret, Action.DELETE, {"retired": True})
+
+
+def checked_target(rotator: str, target: Mapping[str, Any]) -> declared.Checked:
+    """Check a target's settings; raise `SettingsError` or `UnknownRotatorError`."""
+    kind = rotator_class(rotator)
+    checked = declared.check(kind.settings, target)
+    if problems := kind.problems(declared.merged(kind.settings, checked.shown, checked.sealed)):
+        raise declared.SettingsError(problems)
+    return checked
+
+
+def _change_target(secret: Secret, target: Mapping[str, Any]) -> None:
+    _refuse_in_flight(secret)
+    stored = TargetCredential.objects.filter(secret=secret).first()
+    known = declared.secret_settings(stored.unseal() if stored else None)
+    checked = checked_target(secret.rotator, known | dict(target))
+    secret.target = checked.shown
+    _store_credential(secret, checked)
+
+
+def _store_credential(secret: Secret, checked: declared.Checked) -> None:
+    TargetCredential.objects.filter(secret=secret).delete()
+    if checked.sealed is not None:
+        credential = TargetCredential(secret=secret)
+        credential.seal(checked.sealed)
+        credential.save(force_insert=True)
+
+
+def _check_override(policy: Policy, override: Mapping[str, Any]) -> None:
+    own = {name: value for name, value in override.items() if value is not None}
+    if problems := policy_rules.problems(policy_rules.merged(policy, None) | own):
+        raise policy_rules.PolicyError(problems)
+
+
+def _set_dependencies(secret: Secret, depends_on: Iterable[Secret]) -> None:
+    """Set what is rotated before the secret, unless that would wait for the secret itself."""
+    wanted = list(depends_on)
+    reached = {each.pk for each in wanted}
+    frontier = reached
+    while frontier:
+        found = Secret.objects.filter(dependents__in=frontier).values_list("pk", flat=True)
+        frontier = set(found) - reached
+        reached |= frontier
+    if secret.pk in reached:
+        raise declared.SettingsError({"dependsOn": "The secret would wait for itself."})
+    secret.depends_on.set(wanted)
+
+
+def _refuse_in_flight(secret: Secret) -> None:
+    run = secret.runs.filter(state__in=IN_FLIGHT).first()
+    if run is not None:
+        raise RunInFlightError(run.pk)
+
+
+def _tell(secret: Secret, action: Action, details: Mapping[str, Any]) -> None:
+    record(action, resource=f"/secrets/{secret.pk}", details={"secret": str(secret), **details})
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    lower = {word.lower(): word for word in known}
+    near = difflib.get_close_matches(name.lower(), lower, n=1)
+    return f"; did you mean {lower[near[0]]}?" if near else "."
