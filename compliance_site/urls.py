@@ -14,6 +14,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     path("audit/", include("audit.api.urls")),
+    path("", include("secrets_rotation.api.urls")),
     path("", include("recovery.api.urls")),
     path("metrics", metrics, name="metrics"),
     path("api/schema", SpectacularAPIView.as_view(**may_read_docs), name="schema"),
