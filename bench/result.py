@@ -29,21 +29,33 @@ class Pair:
 
 def report(name: str, pairs: Sequence[Pair], *, unit: str, target: str, rows: int) -> None:
     """Print the result as one JSON line and write it to `bench/results/<name>.json`."""
-    ratios = [pair.ratio for pair in pairs]
-    result = {
-        "name": name,
-        "value": {
-            "median": round(statistics.median(ratios), 3),
-            "min": round(min(ratios), 3),
-            "max": round(max(ratios), 3),
+    _keep(
+        name,
+        {
+            "value": _spread([pair.ratio for pair in pairs]),
+            "unit": unit,
+            "target": target,
+            "pairs": [{key: round(rate) for key, rate in asdict(pair).items()} for pair in pairs],
+            "rows": rows,
         },
-        "unit": unit,
-        "target": target,
-        "pairs": [{key: round(rate) for key, rate in asdict(pair).items()} for pair in pairs],
-        "rows": rows,
-        "machine": machine(),
+    )
+
+
+def report_time(name: str, seconds: Sequence[float], *, target: str, rows: int) -> None:
+    """Report what has nothing to be held against but a clock."""
+    _keep(name, {"value": _spread(seconds), "unit": "s", "target": target, "rows": rows})
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    return {
+        "median": round(statistics.median(values), 4),
+        "min": round(min(values), 4),
+        "max": round(max(values), 4),
     }
-    line = json.dumps(result)
+
+
+def _keep(name: str, figures: dict[str, object]) -> None:
+    line = json.dumps({"name": name, **figures, "machine": machine()})
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(line + "\n")
     print(line, flush=True)

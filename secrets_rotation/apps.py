@@ -10,3 +10,10 @@ class SecretsRotationConfig(AppConfig):
         "secrets_rotation_history",
         "secrets_rotation_step",
     )
+
+    def ready(self) -> None:
+        from prometheus_client import REGISTRY
+
+        from secrets_rotation.metrics import RotationCollector
+
+        REGISTRY.register(RotationCollector())
