@@ -6,14 +6,14 @@ The request's stream is never read a second time and never read by us: a multipa
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from typing import IO, Any
 
+from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest
 
-from audit.capture.body_copy import BodyCopy, single_values
+from audit.capture.body_copy import BodyCopy, compact_json, single_values
 from audit.capture.redaction import redact
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class SafeCopy:
     def text(self, describe: Callable[[BodyCopy], str], longest: int) -> str:
         """Return what `describe` makes of the copy, or a note that capturing failed.
 
-        Text above `longest` characters is replaced: cut JSON could not be read any more.
+        Text above `longest` bytes is replaced: cut JSON could not be read any more.
         """
         if self.has_failed:
             return CAPTURE_FAILED
@@ -50,8 +50,8 @@ class SafeCopy:
         except Exception:
             self._fail()
             return CAPTURE_FAILED
-        if len(text) > longest:
-            return json.dumps({"_truncated": True, "_bytes": self.copy.total})
+        if len(text.encode()) > longest:
+            return compact_json({"_truncated": True, "_bytes": self.copy.total})
         return text
 
     def _fail(self) -> None:
@@ -94,7 +94,7 @@ def body_text(request: HttpRequest, copy: SafeCopy, longest: int) -> str:
 
     def describe(body: BodyCopy) -> str:
         if kind == MULTIPART and body.limit and body.total:
-            return json.dumps(redact(_multipart(request, body)), ensure_ascii=False)
+            return compact_json(redact(_multipart(request, body)))
         return body.as_request_data(kind) or ""
 
     return copy.text(describe, longest)
@@ -103,10 +103,15 @@ def body_text(request: HttpRequest, copy: SafeCopy, longest: int) -> str:
 def _multipart(request: HttpRequest, copy: BodyCopy) -> dict[str, object]:
     """Describe a form from what the view already parsed; parsing it here could fail."""
     parsed = request.__dict__
-    if "_post" not in parsed or "_files" not in parsed:
-        return {"_contentType": MULTIPART, "_bytes": copy.total}
-    files = {
-        name: {"name": file.name, "size": file.size, "contentType": file.content_type}
-        for name, file in parsed["_files"].items()
-    }
-    return single_values(dict(parsed["_post"].lists())) | files
+    fields: dict[str, list[object]] = {}
+    # One name may have values and files, and several of each.
+    for name, values in parsed["_post"].lists() if "_post" in parsed else ():
+        fields.setdefault(name, []).extend(values)
+    for name, files in parsed["_files"].lists() if "_files" in parsed else ():
+        fields.setdefault(name, []).extend(map(_file, files))
+    # Django leaves an empty form behind where it could not parse one.
+    return single_values(fields) or {"_contentType": MULTIPART, "_bytes": copy.total}
+
+
+def _file(file: UploadedFile[Any]) -> dict[str, object]:
+    return {"name": file.name, "size": file.size, "contentType": file.content_type}

@@ -7,6 +7,7 @@ been redacted in it.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qsl
 
 from audit.capture.redaction import parse_json, redact, storable_text
@@ -39,11 +40,11 @@ class BodyCopy:
         if not self.total:
             return None
         if self.total > len(self._kept):
-            return _as_text({"_truncated": True, "_bytes": self.total})
+            return compact_json({"_truncated": True, "_bytes": self.total})
         try:
-            return _as_text(redact(self._parse(content_type)))
+            return compact_json(redact(self._parse(content_type)))
         except (ValueError, RecursionError):
-            return _as_text({"_unreadable": True, "_bytes": self.total})
+            return compact_json({"_unreadable": True, "_bytes": self.total})
 
     def _parse(self, content_type: str) -> object:
         media_type = content_type.partition(";")[0].strip().lower()
@@ -64,10 +65,11 @@ def _parse_form(text: str) -> dict[str, object]:
     return single_values(values)
 
 
-def single_values(lists: dict[str, list[str]]) -> dict[str, object]:
+def single_values(lists: Mapping[str, Sequence[object]]) -> dict[str, object]:
     """Return a form's fields with a lone value in the place of a list of one."""
     return {name: values[0] if len(values) == 1 else values for name, values in lists.items()}
 
 
-def _as_text(value: object) -> str:
+def compact_json(value: object) -> str:
+    """Write JSON as redaction does: a second redaction changes nothing."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
