@@ -16,7 +16,7 @@ import psycopg
 
 from audit.capture.calls import new_id
 from audit.capture.log_store import UNSTORABLE, LogStore
-from audit.capture.outage import Outage
+from audit.capture.outage import PROBE_SECONDS, Outage
 from audit.exceptions import UnrecordedError
 from audit.models import AuditLog, Intent
 
@@ -24,7 +24,6 @@ logger = logging.getLogger(__name__)
 
 LARGEST_GROUP = 1_000
 MOST_WAITING = 10_000
-PROBE_SECONDS = 1.0
 
 
 @dataclass
