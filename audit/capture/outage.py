@@ -25,6 +25,7 @@ REPLAY_LINES = 500
 REPLAY_BYTES = 8 * 1024 * 1024
 # So many batches are replayed before requests that wait get their turn.
 BATCHES_AT_ONCE = 20
+# How long after a failed replay the next one is tried; the writer wakes up as often.
 PROBE_SECONDS = 1.0
 WRITER = Actor(ActorType.TASK, "audit-writer")
 
@@ -42,6 +43,8 @@ class Outage:
         self._next_probe = 0.0
         self._spooled = self._lost = 0
         self._started_at: datetime | None = None
+        # The entry of its end, once it was tried: the answer may be lost though it is stored.
+        self._ending: AuditLog | None = None
         # The note that stands ahead of the spool; before the first replay, who knows whose.
         self._note_ahead: bytes | None = None
         self._has_lines = False
@@ -190,15 +193,21 @@ class Outage:
         return from_spool_line(line)
 
     def _end(self) -> None:
-        now = timezone.now()
+        self._store.add_missing([self._entry_of_end()])
+        self._started_at, self._ending, self.is_on, self._has_lines = None, None, False, False
+        logger.warning("The audit spool is replayed; %d entries were lost.", self._lost)
+
+    def _entry_of_end(self) -> AuditLog:
+        """Return the same entry each time, unless more was spooled or lost since."""
         details = {
             "from": self._started_at and self._started_at.astimezone(UTC).isoformat(),
             "spooled": self._spooled,
             "lost": self._lost,
         }
-        self._store.add([_event(Action.AUDIT_OUTAGE_END, now, details)])
-        self._started_at, self.is_on, self._has_lines = None, False, False
-        logger.warning("The audit spool is replayed; %d entries were lost.", self._lost)
+        ending = _event(Action.AUDIT_OUTAGE_END, timezone.now(), details)
+        if self._ending is None or self._ending.details != ending.details:
+            self._ending = ending
+        return self._ending
 
 
 def _note_of(backend: Backend) -> bytes:

@@ -315,6 +315,57 @@ def test_a_server_process_that_does_not_end_stays_in_doubt(committed_db):
     second.close()
 
 
+class LosingAnswers(LogStore):
+    """Commits what it is given, and does not hear of it as often as `losses` says."""
+
+    losses = 1
+
+    def add(self, logs):
+        super().add(logs)
+        if logs[0].action == "AUDIT_OUTAGE_END" and self.losses:
+            self.losses -= 1
+            self.in_doubt = self.backend()
+            self.close()
+            raise psycopg.OperationalError("the answer was lost")
+
+
+@pytest.fixture
+def ending_outage(committed_db, settings):
+    """An outage whose database is back; the answer to its first end gets lost."""
+    store, spool = LosingAnswers(5), Spool(settings.AUDIT_SPOOL)
+    outage = Outage(store, spool, fail_closed=True)
+    outage.begin()
+    outage.keep([entry(1, event_id="event-1")])
+    outage.try_to_end()
+    assert outage.is_on
+    outage._next_probe = 0.0
+    yield outage
+    outage.close()
+    store.close()
+
+
+def spooled_by_ends():
+    ends = AuditLog.objects.filter(action="AUDIT_OUTAGE_END").order_by("id")
+    return [json.loads(end.details)["spooled"] for end in ends]
+
+
+def test_an_outage_whose_end_was_stored_unheard_ends_once(ending_outage):
+    ending_outage.try_to_end()
+
+    assert not ending_outage.is_on
+    assert spooled_by_ends() == [1]
+
+
+def test_what_was_spooled_after_an_end_unheard_is_told_by_another(ending_outage):
+    ending_outage.keep([entry(2, event_id="event-2")])
+
+    ending_outage.try_to_end()
+
+    assert not ending_outage.is_on
+    assert spooled_by_ends() == [1, 2]
+    assert [log.resource for log in stored().order_by("id")] == ["/1", "/2"]
+
+
 def test_an_entry_that_comes_after_the_writer_was_closed_does_not_wait_for_ever(committed_db):
     closed = writer.group_writer()
     writer.commit(entry(1))
