@@ -132,7 +132,17 @@ _KINDS: dict[str, tuple[Callable[[str], object], str]] = {
         r"""[AaCc](?i:uthorization|ookie)\\{0,3}["']?[\ \t]{0,4}[:=][\ \t]{0,4}\\{0,3}["']?
           (?P<header>[^\r\n"']+(?:(?:(?<==)|(?<==\\))"[^"\r\n]*"?[^\r\n"']*)*)""",
     ),
-    # `password=...` in messages, connection strings and JSON that is cut off.
+    # `"pin":"1234`, `"secret":["a` in JSON that is cut off or quoted in a text. The name decides.
+    "member": (
+        re.compile(r"""["'][ \t]{0,4}(?:=>|:)""").search,
+        r"""["'](?P<key>[^"'\\\r\n]{1,100})\\{0,3}["'][\ \t]{0,4}(?:=>|:)[\ \t]{0,4}
+          (?:"(?P<member_double>[^"\\\r\n]*(?:\\.[^"\\\r\n]*)*)"?
+          |'(?P<member_single>[^'\\\r\n]*(?:\\.[^'\\\r\n]*)*)'?
+          |\\{1,3}["'](?P<member_inner>[^"'\r\n]*?)(?=\\{0,3}["']|[\r\n]|\Z)
+          |(?P<member_nested>[\[{])
+          |(?P<member_bare>[^\s"'\\,;<>(){}\[\]]+))""",
+    ),
+    # `password=...` in messages and connection strings.
     "assigned": (
         re.compile("[=:]").search,
         r"""(?:[Pp](?i:ass(?:word|wd|phrase|code)|wd|rivate[_-]?key|hpsessid)
@@ -149,7 +159,11 @@ _KINDS: dict[str, tuple[Callable[[str], object], str]] = {
     ),
 }
 # Kinds of which not all that matches is the secret: a group inside is.
-_PARTLY = {"userinfo", "parameter", "bearer", "basic", "token", "header", "assigned"}
+_PARTLY = {"userinfo", "parameter", "bearer", "basic", "token", "header", "member", "assigned"}
+# What may end a list or object; a quoted text is passed over, also when it is cut off.
+_NESTING = re.compile(
+    r"""[\[{]|[]}]|"[^"\\]*(?:\\.[^"\\]*)*"?|'[^'\\]*(?:\\.[^'\\]*)*'?""", re.DOTALL
+)
 _PEM = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
     # A key that is cut off is a secret to the end.
@@ -206,6 +220,8 @@ def _found(text: str) -> Iterator[Found]:
 def _judged(match: re.Match[str]) -> Found | None:
     """Decide whether what looks like a secret is one, and which part of it."""
     kind = match.lastgroup or ""
+    if kind.startswith("member_"):
+        return _member(match, kind)
     text = match[kind]
     if not text or is_tag(text) or not _VERDICTS.get(kind, _always)(text):
         return None
@@ -215,6 +231,28 @@ def _judged(match: re.Match[str]) -> Found | None:
     if kind == "parameter":
         return (start, end, unquote_plus(text)) if _is_named(match) else None
     return start, end, canonical(text)
+
+
+def _member(match: re.Match[str], kind: str) -> Found | None:
+    """Judge a member by its name, as in JSON that can be parsed: nulls stay."""
+    if not is_sensitive_name(match["key"]):
+        return None
+    start, end = match.span(kind)
+    if kind == "member_nested":
+        end = _end_of_nested(match.string, start)
+    text = match.string[start:end]
+    is_left = not text or is_tag(text) or (kind == "member_bare" and text in _NULLS)
+    return None if is_left else (start, end, canonical(text))
+
+
+def _end_of_nested(text: str, start: int) -> int:
+    """Return where the list or object that starts here ends: with the text, if it is cut off."""
+    depth = 0
+    for part in _NESTING.finditer(text, start):
+        depth += (part[0] in "[{") - (part[0] in "]}")
+        if depth == 0:
+            return part.end()
+    return len(text)
 
 
 def _is_named(match: re.Match[str]) -> bool:
@@ -283,6 +321,7 @@ def _pattern(kinds: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join([f"(?P<tag>{TAG_PATTERN})", *branches]), re.VERBOSE)
 
 
+_NULLS = {"null", "None", "nil"}
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}|[0-9]+(?:\.[0-9]+)?")
 _SCHEME = re.compile(r"\s*(?:bearer|basic|token)\s+(?=\S+\s*\Z)", re.IGNORECASE)
 _VERDICTS: dict[str, Callable[[str], bool]] = {

@@ -59,6 +59,16 @@ SECRETS = [
     ('{{"user":"x","password":"{}', "cut off here"),
     ("{{'user': 'x', 'password': '{}", "cut off here"),
     ('{{"password":"{}","n":1', 'with \\"quoted\\" text'),
+    ('{{"pin":"{}', "1234"),
+    ('{{"pin": {}, "symbol":"BTC', "1234"),
+    ('see {{"token":"{}","symbol":"BTC"}}', "abc"),
+    ('{{"secret":{},"symbol":"BTC', '["a]","b"]'),
+    ('{{"secret":{}', '["a'),
+    ('{{"credentials":{}', '{"user":"a","x":{"y'),
+    ('{{"credential":"{}', "cut off here"),
+    ("{{'secret': {}, 'n': 1", "['a]b', {'c': 1}]"),
+    ('{{\\"jwt\\":\\"{}\\",\\"n\\":1', "short"),
+    ('{{"headers":{{"X-Api-Key" => "{}"', "short"),
     ("Cookie: {}", 'theme="dark"; connect.sid=31d4d96e407aad42'),
     ("Authorization: {}", 'Digest username="alice", response="6629fae49393a053"'),
     ('curl -H "Cookie: {}" https://x.example', "connect.sid=31d4d96e407aad42"),
@@ -81,6 +91,8 @@ https://exchange.example/v1/orders?symbol=BTC&limit=5#top|wss://stream.example:9
 iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==
 Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0 Safari/537.36
 /orders/123/fills?page=2&sort=-created|skip-list-of-the-order-book|pk_live_abcdefghijklmnop|AKIA|eyJ
+{"symbol":"BTCUSDT","tokenSymbol":"USDT","cards":[1,2|{'maxTokens': 4096, 'pinBar': True|"pin":null,"pass_rate":0.97
+{"author":"a.meyer","tradingSession":"London"|"sortKey":"created","cardinality":3|\\"idempotencyKey\\":\\"7|"secret":"
 14:30:00.123 12:00 4,111.11 1111 1111|1.1.1.1:8080|session: London|the secret of trading|asset class: FX
 """
 HARMLESS_TEXTS = [text for line in HARMLESS.strip().splitlines() for text in line.split("|")]
@@ -158,6 +170,7 @@ pieces = st.sampled_from(
         *(around.format(secret) for around, secret in SECRETS),
         *HARMLESS_TEXTS,
         *("Bearer ", "password=", "//a:", "@", "-----BEGIN PRIVATE KEY-----", '"', "'", "?a=", "&"),
+        *('"pin":', '"secret":[', "'jwt':{", '\\"otp\\":\\"', "]", "}", ",", ":", "null", "\n"),
         *("4111 1111 ", "eyJ", ".", "hmac-sha256:1:", "[REDACTED]", "\\", "DE89", " ", "%41", "="),
     ]
 )
@@ -190,6 +203,7 @@ REPEATED = """
 a|eyJ|-eyJ|eyJaaaaaa.|Bearer |Bearer aaaaaaaa |password=|password='|password="|https://|//a:|//a:b@|4111|4-
 DE89 |DE89DE89 |-----BEGIN PRIVATE KEY-----|sk-|sk-aaaaaaaaaaaaaaaaaaaa.|SG.aaaaaaaaaaaaaaaaaaaa.|?a=|;a=
 &token=|Cookie: |Cookie: a="|="|password="\\|token |Basic aaaa |AKIA|K|\\|password=\\|9:AA|hmac-sha256:1:|{"|[|//|5Ka1|AIza|:|=|%5B|1-|+| |%2525
+"pin":|"pin":"|"pin":"\\|"pin":["|'pin':{|"pin":[REDACTED]|\\"pin\\":\\"|"a":"|"a":["|'a':"\\|"aaaaaaaaaaaaaaaaaaaa|"":|"pin":'"
 """.strip().replace("\n", "|")
 
 
