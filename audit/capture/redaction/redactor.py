@@ -96,7 +96,7 @@ class Redactor:
 
     def _replaced(self, text: str) -> str:
         if len(text) >= _SHORTEST_SECRET:
-            text = replace_secrets(text, self._tag)
+            text = replace_secrets(text, self._tag, self.is_sensitive)
         return self.rules.replace(text, self._tag)
 
     def _redact_run(self, run: re.Match[str]) -> str:

@@ -21,7 +21,6 @@ from audit.capture.redaction.checksums import (
     is_iban,
     is_wallet_key,
 )
-from audit.capture.redaction.names import is_sensitive_name
 from audit.capture.redaction.tags import TAG_PATTERN, is_tag
 
 # Where a secret stands in a text, and the form of it that is tagged.
@@ -172,14 +171,21 @@ _PEM = re.compile(
 )
 
 
-def replace_secrets(text: str, tag: Callable[[str], str]) -> str:
-    """Return the text with each secret that is recognised in it replaced by its tag."""
+def replace_secrets(
+    text: str,
+    tag: Callable[[str], str],
+    is_sensitive: Callable[[str], bool],
+) -> str:
+    """Return the text with each secret that is recognised in it replaced by its tag.
+
+    `is_sensitive` judges the names of parameters and members that stand in the text.
+    """
     # Before everything else: `key=-----BEGIN` reads as a short value otherwise.
     if "-----BEGIN " in text:
         text = _PEM.sub(lambda match: tag(match[0]), text)
     kept: list[str] = []
     position = 0
-    for start, end, secret in _found(text):
+    for start, end, secret in _found(text, is_sensitive):
         kept += text[position:start], tag(secret)
         position = end
     return "".join([*kept, text[position:]]) if kept else text
@@ -199,7 +205,7 @@ def canonical(text: str) -> str:
     return compact.upper() if _is_iban(compact) else text
 
 
-def _found(text: str) -> Iterator[Found]:
+def _found(text: str, is_sensitive: Callable[[str], bool]) -> Iterator[Found]:
     lowered = text.lower()
     kinds = tuple(kind for kind, (is_hinted, _) in _KINDS.items() if is_hinted(lowered))
     if not kinds:
@@ -209,7 +215,7 @@ def _found(text: str) -> Iterator[Found]:
         position = match.end()
         if match.lastgroup == "tag":
             continue
-        found = _judged(match)
+        found = _judged(match, is_sensitive)
         if found:
             position = found[1]
             yield found
@@ -217,11 +223,11 @@ def _found(text: str) -> Iterator[Found]:
             position = match.start() + 1
 
 
-def _judged(match: re.Match[str]) -> Found | None:
+def _judged(match: re.Match[str], is_sensitive: Callable[[str], bool]) -> Found | None:
     """Decide whether what looks like a secret is one, and which part of it."""
     kind = match.lastgroup or ""
     if kind.startswith("member_"):
-        return _member(match, kind)
+        return _member(match, kind) if is_sensitive(match["key"]) else None
     text = match[kind]
     if not text or is_tag(text) or not _VERDICTS.get(kind, _always)(text):
         return None
@@ -229,14 +235,13 @@ def _judged(match: re.Match[str]) -> Found | None:
     if kind == "iban":
         return _iban(match)
     if kind == "parameter":
-        return (start, end, unquote_plus(text)) if _is_named(match) else None
+        is_secret = is_sensitive(unquote_plus(match["name"]))
+        return (start, end, unquote_plus(text)) if is_secret else None
     return start, end, canonical(text)
 
 
 def _member(match: re.Match[str], kind: str) -> Found | None:
-    """Judge a member by its name, as in JSON that can be parsed: nulls stay."""
-    if not is_sensitive_name(match["key"]):
-        return None
+    """Find the value of a member whose name is sensitive; as in parsed JSON, nulls stay."""
     start, end = match.span(kind)
     if kind == "member_nested":
         end = _end_of_nested(match.string, start)
@@ -253,10 +258,6 @@ def _end_of_nested(text: str, start: int) -> int:
         if depth == 0:
             return part.end()
     return len(text)
-
-
-def _is_named(match: re.Match[str]) -> bool:
-    return is_sensitive_name(unquote_plus(match["name"]))
 
 
 def _iban(match: re.Match[str]) -> Found | None:

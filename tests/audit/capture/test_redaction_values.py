@@ -239,4 +239,8 @@ def test_further_names_and_patterns_are_rules_too():
         "mandateRef": REDACTED,
         "command": 2,
     }
+    assert redactor.redact_text('{"mandateRef":"x","command":"y') == (
+        f'{{"mandateRef":"{REDACTED}","command":"y'
+    )
+    assert redactor.redact_text("/a?mandate=x&b=1") == f"/a?mandate={REDACTED}&b=1"
     assert redactor.redact_text("under MND-123456 since") == f"under {REDACTED} since"
