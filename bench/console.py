@@ -58,6 +58,7 @@ def environment_of(endpoints: embedded.Endpoints, folder: Path) -> dict[str, str
         "COMPLIANCE_VAR_DIR": str(folder),
         "DJANGO_SETTINGS_MODULE": "compliance_site.settings",
         "SECRET_KEY": secrets.token_urlsafe(64),
+        "COMPLIANCE_MASTER_KEY": secrets.token_hex(32),
         "DATABASE_URL": endpoints.database_url,
         "DATABASE_OWNER_URL": endpoints.owner_url,
         "REDIS_URL": endpoints.redis_url,

@@ -21,6 +21,7 @@ import django
 import psycopg
 from psycopg import sql
 
+from audit.capture.actors import acting_as, task_actor
 from bench.console import environment_of, manage
 from bench.result import Pair, report, report_time
 from compliance_site.foundation import embedded
@@ -41,7 +42,8 @@ def main() -> None:
             manage(dict(os.environ), "migrate", "--verbosity", "0")
             django.setup()
             measure_due()
-            measure_rotations(endpoints.admin_url)
+            with acting_as(task_actor("bench")):
+                measure_rotations(endpoints.admin_url)
     finally:
         embedded.remove(folder)
         shutil.rmtree(folder, ignore_errors=True)
@@ -126,7 +128,6 @@ def rotate(secret_id: int) -> None:
     """Rotate one secret to the end of its run, as the tick and a worker do."""
     from django.db import connections
 
-    from audit.capture.actors import acting_as, task_actor
     from secrets_rotation.models import Run, RunState, Secret, Trigger
     from secrets_rotation.runs import machine
     from secrets_rotation.runs.start import start
