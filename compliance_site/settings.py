@@ -266,6 +266,7 @@ AUDIT_POLICY: list[dict[str, Any]] = [
     {"path": "/audit/redaction/lookup", "level": "metadata"},
     # Their bodies carry values and credentials; what they change is recorded as an event.
     {"path": "/secrets", "methods": ["POST", "PUT", "PATCH"], "level": "metadata"},
+    {"path": "/admin/secrets_rotation", "methods": ["POST"], "level": "metadata"},
     # Users and their roles: not even a killed server leaves a change without a trace.
     {"path": "/admin/auth", "methods": ["POST"], "strictness": "write_ahead"},
 ]

@@ -44,6 +44,13 @@ class RailSection:
 PAGES = {
     "": (Page("Home", "admin:index", is_person),),
     "Audit": (Page("Log", "admin:audit_auditlog_changelist", may_read_log),),
+    "Secrets": (
+        Page("Secrets", "admin:secrets_rotation_secret_changelist", is_person),
+        Page("Calendar", "admin:secrets_rotation_secret_calendar", is_person),
+        Page("Runs", "admin:secrets_rotation_run_changelist", is_person),
+        Page("Grace", "admin:secrets_rotation_run_grace", is_person),
+        Page("Policies", "admin:secrets_rotation_policy_changelist", is_person),
+    ),
     "Administration": (
         Page("Notices", "admin:notices_notice_changelist", may_see_notices),
         Page("Users", "admin:auth_user_changelist", is_superuser),
@@ -56,14 +63,20 @@ PAGES = {
 
 def rail_for(user: AnyUser, path: str) -> list[RailSection]:
     """Return the sections with a page for this user, the page at `path` marked as current."""
+    shown = [
+        (title, [(page.label, reverse(page.url_name)) for page in pages if page.is_shown_to(user)])
+        for title, pages in PAGES.items()
+    ]
+    current = _current([url for _, links in shown for _, url in links], path)
+    return [
+        RailSection(title, tuple(RailLink(label, url, url == current) for label, url in links))
+        for title, links in shown
+        if links
+    ]
+
+
+def _current(urls: list[str], path: str) -> str | None:
+    """Return the page that is open: of several that hold the path, the innermost."""
     home = reverse("admin:index")
-    sections = []
-    for title, pages in PAGES.items():
-        urls = [(page.label, reverse(page.url_name)) for page in pages if page.is_shown_to(user)]
-        links = tuple(
-            RailLink(label, url, path == url or (url != home and path.startswith(url)))
-            for label, url in urls
-        )
-        if links:
-            sections.append(RailSection(title, links))
-    return sections
+    around = [url for url in urls if path == url or (url != home and path.startswith(url))]
+    return max(around, key=len, default=None)

@@ -16,6 +16,7 @@ from audit.reading.overview import overview
 from compliance_site.console.changes import audited
 from compliance_site.console.sign_in import SignInForm
 from compliance_site.foundation.roles import PEOPLE, has_role, roles_of
+from secrets_rotation.overview import overview as rotation_overview
 
 
 class ConsoleSite(admin.AdminSite):
@@ -51,6 +52,7 @@ class ConsoleSite(admin.AdminSite):
         """Answer with the state of the console, as far as the user's roles may see it."""
         home = {
             "overview": overview() if may_read_log(request.user) else None,
+            "rotation": rotation_overview(),
             "roles": sorted(role.replace("_", " ") for role in roles_of(request.user)),
         }
         return super().index(request, home | (extra_context or {}))

@@ -93,6 +93,9 @@ def sample(route):
 
 ALL = sorted(set(addresses()))
 ADMIN = [address for address in ALL if address.startswith("/admin/") and address not in OPEN]
+ROTATION_ADMIN = [address for address in ADMIN if address.startswith("/admin/secrets_rotation/")]
+# Pages of rotation by which something is done; all others are there to be read.
+ROTATION_ACTS = ("add", "edit", "retire", "rotate", "1/1")
 AUDIT_ADMIN = [address for address in ADMIN if address.startswith("/admin/audit/")]
 
 
@@ -182,13 +185,27 @@ def test_an_operator_is_refused_the_log_in_the_admin(address, client_as):
 
 
 @pytest.mark.parametrize(
-    "address", [a for a in ADMIN if a not in ADMIN_FOR_ALL and a not in AUDIT_ADMIN]
+    "address",
+    [a for a in ADMIN if a not in ADMIN_FOR_ALL and a not in (*AUDIT_ADMIN, *ROTATION_ADMIN)],
 )
 def test_people_are_refused_the_administration(address, client_as):
     # A view that names an object of the model still refuses before it looks the object up.
     answers = [answer.status_code for answer in call(client_as(Role.AUDITOR), address)]
 
     assert 200 not in answers
+
+
+@pytest.mark.parametrize("address", ROTATION_ADMIN)
+@pytest.mark.parametrize("role", [Role.AUDITOR, Role.OPERATOR])
+def test_only_officers_may_do_something_in_rotations_admin(address, role, client_as):
+    browser = client_as(role)
+    get, *others = [answer.status_code for answer in call(browser, address)]
+
+    if address.rstrip("/").endswith(ROTATION_ACTS):
+        assert {get, *others} == {403}
+    else:
+        assert get in {200, 404}
+        assert 302 not in others
 
 
 def test_a_signed_in_person_may_use_the_api_from_the_browser(client_as):

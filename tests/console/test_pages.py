@@ -19,13 +19,19 @@ def rail_of(answer):
     return re.findall(r'<a href="([^"]+)"( aria-current="page")?>([^<]+)<', rail)
 
 
+SECRETS = ["Secrets", "Calendar", "Runs", "Grace", "Policies"]
+
+
 @pytest.mark.parametrize(
     ("role", "labels"),
     [
-        (Role.OPERATOR, ["Home", "Notices", "Documentation"]),
-        (Role.AUDITOR, ["Home", "Log", "Documentation"]),
-        (Role.SECURITY_OFFICER, ["Home", "Log", "Notices", "Documentation"]),
-        ("admin", ["Home", "Log", "Notices", "Users", "Groups", "Schedules", "Documentation"]),
+        (Role.OPERATOR, ["Home", *SECRETS, "Notices", "Documentation"]),
+        (Role.AUDITOR, ["Home", "Log", *SECRETS, "Documentation"]),
+        (Role.SECURITY_OFFICER, ["Home", "Log", *SECRETS, "Notices", "Documentation"]),
+        (
+            "admin",
+            ["Home", "Log", *SECRETS, "Notices", "Users", "Groups", "Schedules", "Documentation"],
+        ),
     ],
 )
 def test_the_rail_shows_what_the_role_may_open(client_as, role, labels):
@@ -37,10 +43,18 @@ def test_the_rail_shows_what_the_role_may_open(client_as, role, labels):
     assert all(browser.get(url).status_code == 200 for url, _, _ in links)
 
 
-def test_the_rail_marks_the_page_that_is_open(client_as):
-    links = rail_of(client_as(Role.AUDITOR).get("/admin/audit/auditlog/?action=READ"))
+@pytest.mark.parametrize(
+    ("path", "label"),
+    [
+        ("/admin/audit/auditlog/?action=READ", "Log"),
+        ("/admin/secrets_rotation/secret/", "Secrets"),
+        ("/admin/secrets_rotation/secret/calendar/", "Calendar"),
+    ],
+)
+def test_the_rail_marks_the_page_that_is_open(client_as, path, label):
+    links = rail_of(client_as(Role.AUDITOR).get(path))
 
-    assert [label for _, current, label in links if current] == ["Log"]
+    assert [label for _, current, label in links if current] == [label]
 
 
 @pytest.mark.parametrize(
@@ -96,11 +110,17 @@ def test_home_of_an_operator_has_no_figure_of_the_log(client_as, make_log):
     assert "<h1>Signed in as operator-person</h1>" in text_of(answer)
 
 
+@pytest.mark.parametrize("role", [Role.OPERATOR, Role.AUDITOR])
+def test_home_says_how_the_secrets_stand(client_as, role):
+    assert "no secret is registered" in text_of(client_as(role).get("/admin/"))
+
+
 def test_home_costs_few_queries(client_as, make_log, django_assert_max_num_queries):
     browser = client_as(Role.AUDITOR)
 
-    # Session, user, roles, six figures of the log, permissions, the request's own entry.
-    with django_assert_max_num_queries(13):
+    # Session, user, roles, six figures of the log, two of the secrets, permissions, the
+    # request's own entry.
+    with django_assert_max_num_queries(15):
         browser.get("/admin/")
 
 
