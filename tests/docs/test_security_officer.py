@@ -1,10 +1,12 @@
 """The commands about the master key work as printed."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from compliance_site.foundation.data_keys import data_key
 from compliance_site.foundation.master_key import MasterKey, Ring
@@ -63,3 +65,39 @@ def test_the_applications_settings_read_what_the_rotator_writes(tmp_path):
     exec(program.replace("/run/keys", str(tmp_path)), names)
 
     assert (names["SECRET_KEY"], names["SECRET_KEY_FALLBACKS"]) == ("new", ["old"])
+
+
+def section_blocks(title):
+    text = (ROOT / "docs/security-officer.md").read_text().split(f"## {title}\n")[1]
+    return re.findall(r"```bash\n(.*?)```", text.split("\n## ")[0], re.DOTALL)
+
+
+def test_the_commands_of_rotation_work_as_printed(console, administrator, make_user, token_of):
+    administrator("CREATE ROLE documented_app LOGIN")
+    admin = urlsplit(os.environ["DATABASE_ADMIN_URL"])
+    (rotating,) = section_blocks("Rotating a secret")
+    asking, approving = section_blocks("In an emergency")
+    other = token_of(make_user("olivia", "security_officer"))
+    target = {
+        '"host": "db.example.org"': f'"host": "{admin.hostname}", "port": {admin.port}',
+        '"username": "app"': '"username": "documented_app"',
+        '"adminUser": "rotation"': f'"adminUser": "{admin.username}"',
+        '"adminPassword": "..."': f'"adminPassword": "{unquote(admin.password)}"',
+        "http://localhost:8000": console.url,
+    }
+    script = f"{rotating}\n{asking}\nTOKEN={other}\n{approving}"
+    for printed, here in target.items():
+        script = script.replace(printed, here)
+
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", as_run_here(script).replace("curl -sS", "curl -fsS")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    administrator("DROP ROLE documented_app")
+    assert done.returncode == 0, done.stderr
+    assert '"status":"success"' in done.stdout
+    assert '"status":"ROTATED"' in done.stdout
+    assert '"state":"rotating"' in done.stdout
