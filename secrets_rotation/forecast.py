@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time
 from django.db import connection
 
 from secrets_rotation.models import Secret
+from secrets_rotation.rotators.registry import generating
 
 # Each due day follows from the one before, as if every rotation came on its day.
 CHAIN = """
@@ -52,7 +53,13 @@ def forecast(first: date, last: date) -> list[Planned]:
         cursor.execute(CHAIN, {"first": first, "last": last})
         rows = cursor.fetchall()
     secrets = Secret.objects.in_bulk({row[0] for row in rows})
+    by_schedule = set(generating())
     return [
-        Planned(secrets[secret_id], day, is_automatic, number == 1)
+        Planned(
+            secrets[secret_id],
+            day,
+            is_automatic=is_automatic and secrets[secret_id].rotator in by_schedule,
+            is_next=number == 1,
+        )
         for secret_id, day, is_automatic, number in rows
     ]

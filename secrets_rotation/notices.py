@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from compliance_site.foundation.notices.models import Urgency
 from compliance_site.foundation.notices.outbox import notify
 from secrets_rotation.models import Delivery, Run, Secret
-from secrets_rotation.rotators.registry import ROTATORS
+from secrets_rotation.rotators.registry import generating
 
 DAYS_BEFORE = (1, 3, 7)
 OVERDUE = "overdue"
@@ -40,13 +40,13 @@ def announce_due(now: datetime | None = None) -> None:
         .filter(left__lte=timedelta(days=max(DAYS_BEFORE)))
     )
     # The others wait for a person to bring the value, whatever their policy says.
-    generating = {name for name, rotator in ROTATORS.items() if rotator.generates}
+    by_schedule = set(generating())
     for secret in secrets:
         _announce(
             secret,
             due_at=secret.due_at,
             left=secret.left,
-            is_automatic=secret.is_automatic and secret.rotator in generating,
+            is_automatic=secret.is_automatic and secret.rotator in by_schedule,
         )
 
 

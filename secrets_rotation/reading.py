@@ -18,6 +18,7 @@ from secrets_rotation.models import (
     VersionState,
 )
 from secrets_rotation.models.runs import BEFORE_PROMOTION
+from secrets_rotation.rotators.registry import generating
 
 
 class Status(StrEnum):
@@ -34,7 +35,10 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Scheduled:
-    """A secret and its next rotation; `days_left` is rounded down, negative when overdue."""
+    """A secret and its next rotation; `days_left` is rounded down, negative when overdue.
+
+    It is automatic when its policy says so and the console can make the value.
+    """
 
     secret: Secret
     due_at: datetime
@@ -55,17 +59,18 @@ def schedule(secrets: QuerySet[Secret], now: datetime | None = None) -> list[Sch
         .select_related("policy")
         .order_by("due_at", "pk")  # type: ignore[misc]  # annotated
     )
-    return [_scheduled(row, now) for row in rows]
+    by_schedule = set(generating())
+    return [_scheduled(row, now, can_be=row.rotator in by_schedule) for row in rows]
 
 
-def _scheduled(row: Secret, now: datetime) -> Scheduled:
+def _scheduled(row: Secret, now: datetime, *, can_be: bool) -> Scheduled:
     due_at: datetime = row.due_at  # type: ignore[attr-defined]  # annotated
     return Scheduled(
         secret=row,
         due_at=due_at,
         days_left=(due_at - now) // timedelta(days=1),
         status=_status(row, due_at, now),
-        is_automatic=row.is_automatic,  # type: ignore[attr-defined]  # annotated
+        is_automatic=can_be and row.is_automatic,  # type: ignore[attr-defined]  # annotated
     )
 
 

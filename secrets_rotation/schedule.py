@@ -27,7 +27,7 @@ from compliance_site.foundation.master_key import EnvelopeError
 from secrets_rotation.exceptions import RotationError
 from secrets_rotation.models import IN_FLIGHT, Run, RunState, Secret
 from secrets_rotation.models.secrets import SecretQuerySet
-from secrets_rotation.rotators.registry import ROTATORS
+from secrets_rotation.rotators.registry import generating
 from secrets_rotation.runs.start import start_due
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,6 @@ def due() -> SecretQuerySet:
         secret=OuterRef("pk"), state=RunState.ROLLED_BACK, ended_at__gt=Now() - AFTER_FAILURE
     )
     in_flight = Run.objects.filter(secret=OuterRef("pk"), state__in=IN_FLIGHT)
-    generating = [name for name, rotator in ROTATORS.items() if rotator.generates]
     return (
         Secret.objects.living()
         .with_due()
@@ -79,7 +78,7 @@ def due() -> SecretQuerySet:
             closes=Coalesce("override__window_end", "policy__window_end"),
             clock=Clock(),
         )
-        .filter(is_automatic=True, begins_at__lte=Now(), rotator__in=generating)
+        .filter(is_automatic=True, begins_at__lte=Now(), rotator__in=generating())
         .filter(IN_WINDOW, ~Exists(in_flight), ~Exists(failed))
         .order_by("due_at", "pk")
     )

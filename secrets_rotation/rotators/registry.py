@@ -40,6 +40,11 @@ def rotator_class(name: str) -> type[Rotator]:
     raise UnknownRotatorError(f"There is no rotator {name!r}; {hint}")
 
 
+def generating() -> list[str]:
+    """Return the names of the rotators whose values the console makes, so that a schedule can."""
+    return [name for name, rotator in ROTATORS.items() if rotator.generates]
+
+
 def rotator_of(secret: Secret) -> Rotator:
     """Return the secret's rotator with all its settings, the sealed ones among them.
 
