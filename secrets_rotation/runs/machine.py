@@ -9,6 +9,7 @@ from __future__ import annotations
 from compliance_site.foundation.master_key import EnvelopeError
 from secrets_rotation.declared import SettingsError
 from secrets_rotation.exceptions import LeaseLostError, TargetUnknownError, UnknownRotatorError
+from secrets_rotation.models import VersionValue
 from secrets_rotation.runs.lease import Lease
 from secrets_rotation.runs.steps import STEPS
 from secrets_rotation.runs.work import Work
@@ -40,6 +41,10 @@ def _step(lease: Lease) -> bool:
         return False
     try:
         return step(work)
+    except VersionValue.DoesNotExist:
+        # Whoever took the run over has ended the version meanwhile; if nobody did, it is a fault.
+        lease.confirm()
+        raise
     except TargetUnknownError as exc:
         return work.wait(f"The target did not answer clearly: {exc.reason}.")
     except (EnvelopeError, SettingsError, UnknownRotatorError) as exc:

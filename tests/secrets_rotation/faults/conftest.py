@@ -2,8 +2,10 @@
 
 import os
 import secrets
+import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
@@ -77,9 +79,34 @@ def valkey_acl_secret(committed_db, add_secret, server):  # noqa: F811
     return add_secret("valkey_acl", target)
 
 
+@dataclass
+class Worker:
+    """Starts the processes of `worker.py`."""
+
+    process: subprocess.Popen
+
+    def ask(self, *words):
+        print(*words, file=self.process.stdin, flush=True)
+        answer, *rest = self.process.stdout.readline().split()
+        assert answer in ("done", "killed", "stopped"), (answer, rest)
+        return answer, rest
+
+    def carry_on(self, run, kill_at=0):
+        """Carry a run on in a process; tell whether that was killed."""
+        answer, _ = self.ask(run.pk, kill_at, int(signal.SIGKILL))
+        return answer == "killed"
+
+    def pause(self, run, stop_at):
+        """Carry a run on up to a point; return the id of the process that stands there."""
+        answer, rest = self.ask(run.pk, stop_at, int(signal.SIGSTOP))
+        return int(rest[0]) if answer == "stopped" else None
+
+    def resume(self, pid):
+        assert self.ask("resume", pid)[0] == "done"
+
+
 @pytest.fixture
 def worker(committed_db):
-    """Return a function that carries a run on in a process; it tells whether that was killed."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.secrets_rotation.faults.worker"],
         stdin=subprocess.PIPE,
@@ -87,15 +114,8 @@ def worker(committed_db):
         text=True,
         env=os.environ | {"DATABASE_URL": database_url(committed_db)},
     )
-
-    def carry_on(run, kill_at=0):
-        print(run.pk, kill_at, file=process.stdin, flush=True)
-        answer = process.stdout.readline().strip()
-        assert answer in ("killed", "done"), answer
-        return answer == "killed"
-
     with process:
-        yield carry_on
+        yield Worker(process)
         process.stdin.close()
         assert process.wait(30) == 0
 

@@ -1,4 +1,4 @@
-"""Workers are killed (SIGKILL) at every point of a rotation, on real targets.
+"""Workers are killed (SIGKILL) or paused (SIGSTOP) at every point of a rotation, on real targets.
 
 Whatever the point: in the end the run has ended, one value opens the target, it is the current
 one, and what was in place was not set again.
@@ -11,7 +11,15 @@ import pytest
 from django.utils import timezone
 
 from compliance_site.foundation.secret_text import SecretText
-from secrets_rotation.models import Rotation, Run, RunState, Trigger, VersionState, VersionValue
+from secrets_rotation.models import (
+    Rotation,
+    Run,
+    RunState,
+    Step,
+    Trigger,
+    VersionState,
+    VersionValue,
+)
 from secrets_rotation.rotators.base import Answer
 from secrets_rotation.rotators.registry import rotator_of
 from secrets_rotation.runs import machine
@@ -52,12 +60,12 @@ def test_killed_at_every_point(secret, worker, is_supplied):
         supplied = SecretText(f"aA1-{secrets.token_urlsafe(24)}") if is_supplied else None
         run = start(secret, trigger=Trigger.MANUAL, supplied=supplied)
         credentials = credentials_of(run)
-        was_killed = worker(run, kill_at)
+        was_killed = worker.carry_on(run, kill_at)
         was_in_place = rotator.probe(credentials[run.version_id]) is Answer.WORKS
         sets = run.steps.filter(text=SET_AGAIN).count()
 
         time_passes()
-        worker(run)
+        worker.carry_on(run)
 
         run.refresh_from_db()
         assert run.state == RunState.REVOKED, (kill_at, run.state, run.reason)
@@ -72,3 +80,42 @@ def test_killed_at_every_point(secret, worker, is_supplied):
     print(f"{secret.rotator}: killed at {kill_at - 1} points, one value works, none set twice")
     assert not was_killed
     assert kill_at > 10
+
+
+def test_paused_past_its_lease_at_every_point_a_worker_changes_nothing(
+    postgresql_role_secret, worker
+):
+    secret = postgresql_role_secret
+    machine.advance(start(secret, trigger=Trigger.MANUAL).pk)
+    paused, stop_at = 0, 0
+
+    while paused is not None and stop_at < MOST_POINTS:
+        stop_at += 1
+        run = start(secret, trigger=Trigger.MANUAL)
+        paused = worker.pause(run, stop_at)
+        time_passes()
+        worker.carry_on(run)
+        # The next one has begun and ended too: what the paused one holds is two values old.
+        worker.carry_on(start(secret, trigger=Trigger.MANUAL))
+        before = evidence_of(secret)
+
+        if paused is not None:
+            worker.resume(paused)
+
+        assert evidence_of(secret) == before, stop_at
+        current = secret.versions.get(state=VersionState.CURRENT)
+        assert rotator_of(secret).probe(credential_of(current)) is Answer.WORKS
+
+    print(f"paused at {stop_at - 1} points, woken after two rotations: nothing changed")
+    assert paused is None
+    assert stop_at > 10
+
+
+def evidence_of(secret):
+    """Return all that a late worker could have changed in the console."""
+    return (
+        list(Run.objects.values_list("pk", "state", "fence", "reason").order_by("pk")),
+        list(secret.versions.values_list("number", "state")),
+        Step.objects.count(),
+        Rotation.objects.count(),
+    )
