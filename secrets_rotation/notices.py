@@ -83,8 +83,8 @@ def delivery_failing(delivery: Delivery) -> None:
         key=f"delivery-failing|{delivery.pk}|{_digest(delivery.error)}",
         subject=f"{version} does not reach {consumer.name}",
         body=f"Delivery {delivery.pk} by {consumer.delivery} failed {delivery.attempts} times and "
-        f"is tried again.\nReason: {delivery.error}\nThe old value ends no sooner than this "
-        "delivery arrives.",
+        f"is tried again.\nReason: {delivery.error}\nUntil it arrives the old value goes on "
+        "working, unless a security officer ends it or retires the consumer.",
         urgency=Urgency.WARNING,
     )
 

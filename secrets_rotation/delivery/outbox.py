@@ -22,6 +22,7 @@ from django.db.models.functions import Now
 from audit.capture.recording import record
 from audit.models import Action
 from compliance_site.foundation.master_key import EnvelopeError
+from secrets_rotation import notices
 from secrets_rotation.delivery import registry
 from secrets_rotation.delivery.destinations.base import DEADLINE, Earlier, Parcel
 from secrets_rotation.exceptions import DeliveryError
@@ -42,6 +43,8 @@ LEASE = timedelta(seconds=6 * DEADLINE)
 SHORTEST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=15)
 # The first failure is an audit event, and then each tenth.
 AUDITED_EACH = 10
+# The first failures may be a restart. From this one on people are told, once for each reason.
+TOLD_FROM = 4
 LONGEST_ERROR = 500
 
 
@@ -116,6 +119,12 @@ def state_of(version: Version) -> DeliverySummary:
         failing=Count("pk", filter=waiting & ~Q(error="")),
     )
     return DeliverySummary(**counts)
+
+
+def waiting_for(version: Version) -> list[str]:
+    """Return the names of the consumers that the version has not reached."""
+    waiting = version.deliveries.filter(state=DeliveryState.WAITING)
+    return list(waiting.order_by("consumer__name").values_list("consumer__name", flat=True))
 
 
 def deliver_due(seconds: float = 50) -> int:
@@ -243,6 +252,9 @@ def _mark_failed(claim: Claim, reason: str) -> bool:
     is_first = not claim.delivery.error
     if marked and (is_first or claim.attempt % AUDITED_EACH == 0):
         _record(Action.DELIVERY_FAILED, claim, reason=reason)
+    if marked and claim.attempt >= TOLD_FROM:
+        claim.delivery.error, claim.delivery.attempts = reason, claim.attempt
+        notices.delivery_failing(claim.delivery)
     return False
 
 

@@ -6,6 +6,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from audit.models import AuditLog
+from compliance_site.foundation.notices.models import Notice
 from secrets_rotation.delivery import consumers, outbox
 from secrets_rotation.delivery.destinations.file import File
 from secrets_rotation.delivery.outbox import DeliverySummary
@@ -291,6 +292,23 @@ def test_a_pending_version_is_not_sent_to_a_new_consumer(secret, make_version):
     consumers.register(secret, "api", "none")
 
     assert Delivery.objects.count() == 0
+
+
+def test_people_are_told_of_a_delivery_that_keeps_failing(
+    secret, file_consumer, make_version, folder, settings
+):
+    settings.NOTICE_EMAIL_TO = ["ops@example.org"]
+    folder.rmdir()
+    outbox.enqueue(make_version(secret))
+
+    told = []
+    for _ in range(6):
+        make_due()
+        outbox.deliver_due()
+        told.append(Notice.objects.count())
+
+    assert told == [0, 0, 0, 1, 1, 1]
+    assert "failed 4 times" in Notice.objects.get().body
 
 
 def test_a_reason_longer_than_its_column_is_cut(secret, file_consumer, make_version, monkeypatch):
