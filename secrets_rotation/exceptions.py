@@ -103,6 +103,10 @@ class RunStateError(RotationError):
         super().__init__(f"A run in {state} cannot be {action}.")
 
 
+class PendingWorksError(RotationError):
+    """The target takes the pending value: adopt that one, or roll the run back."""
+
+
 class RunBusyError(RotationError):
     """Another process is at work on this run; try again in a moment."""
 

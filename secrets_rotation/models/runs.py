@@ -60,7 +60,7 @@ class Run(models.Model):
     # What was current when it began; None for a secret's first value.
     previous = models.ForeignKey(Version, models.PROTECT, null=True, related_name="+")
     state = models.CharField(max_length=12, choices=RunState, default=RunState.PENDING)
-    # Where it stood when it came to ATTENTION or began to roll back.
+    # Where it stood when it came to ATTENTION; empty in any other state.
     halted_in = models.CharField(max_length=12, choices=RunState, blank=True)
     # Why it waits, failed or needs a person: a sentence without any value.
     reason = models.CharField(max_length=500, blank=True)

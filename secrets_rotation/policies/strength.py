@@ -40,7 +40,9 @@ def check_supplied(secret: Secret, value: SecretText, history_length: int) -> No
 
 def check_new(secret: Secret, value: SecretText, history_length: int) -> None:
     """Raise `ValueUnfitError` when the secret had this value before."""
-    known = secret.versions.order_by("-number").values_list("fingerprint", flat=True)
+    # Of what never became current there may be any number: it must not push the others out.
+    had = secret.versions.filter(promoted_at__isnull=False).order_by("-number")
+    known = had.values_list("fingerprint", flat=True)
     mine = fingerprint(secret, value)
     # Every one is compared, so that time does not tell which it was.
     if sum(hmac.compare_digest(mine, theirs) for theirs in known[:history_length]):

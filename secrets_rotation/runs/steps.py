@@ -120,7 +120,7 @@ def distribute(work: Work) -> bool:
     if summary.waiting:
         return work.sleep_until(Now() + RECHECK, f"{summary.waiting} deliveries are under way.")
     if work.run.previous is None:
-        return _end(work, "There was no earlier value to end.")
+        return _end(work, _without_earlier_value(work))
     work.lease.write(grace_until=Now() + F("grace"))
     return work.move(
         RunState.GRACE, "Every consumer has the new version; the old one goes on working."
@@ -151,6 +151,10 @@ def revoke(work: Work) -> bool:
         return work.wait(f"{len(left)} sessions of the old value are still open.")
     if work.rotator.verifies and work.probe(work.previous) is not Answer.REFUSED:
         return work.wait("The target does not refuse the old value yet.")
+    if not work.rotator.verifies:
+        return _end(
+            work, "The old value was ended as far as the console can; the target cannot be asked."
+        )
     return _end(work, "The old value is refused and no session of it is left.")
 
 
@@ -167,7 +171,15 @@ def roll_back(work: Work) -> bool:
             return work.wait("The target does not answer.")
         if answer is Answer.REFUSED:
             return work.ask("The target refuses the current value as well.")
-    return _give_up(work, "The new value was taken back; the current one stays.")
+    return give_up(work, "The new value was taken back; the current one stays.")
+
+
+def _without_earlier_value(work: Work) -> str:
+    """Say of a first value what the console cannot end: what the target accepted before."""
+    text = "There was no earlier value to end."
+    if work.rotator.overlaps:
+        text += " What the target accepted before, the console does not know: end it there."
+    return text
 
 
 def _answer_of_previous(work: Work) -> Answer:
@@ -194,7 +206,7 @@ def _refused(work: Work, rule: str) -> bool:
     run = work.run
     reason = f"The target refused the value: {rule}."
     if not run.version.is_generated or run.is_second_value:
-        return _give_up(work, reason)
+        return give_up(work, reason)
     with transaction.atomic():
         run.version.end(VersionState.DISCARDED)
         secret = Secret.objects.select_for_update(of=("self",)).get(pk=run.secret_id)
@@ -203,7 +215,8 @@ def _refused(work: Work, rule: str) -> bool:
         return work.move(RunState.SETTING, f"{reason} Another one was made.", is_trouble=True)
 
 
-def _give_up(work: Work, text: str) -> bool:
+def give_up(work: Work, text: str) -> bool:
+    """End the run before its promotion, the target being as it was."""
     with transaction.atomic():
         work.run.version.end(VersionState.DISCARDED)
         work.lease.move(

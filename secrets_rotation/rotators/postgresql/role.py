@@ -9,6 +9,7 @@ from typing import Any
 from psycopg import sql
 
 from secrets_rotation.declared import Setting
+from secrets_rotation.exceptions import TargetUnknownError
 from secrets_rotation.rotators.base import Answer, Credential, Guard, Rotator, Usage
 from secrets_rotation.rotators.postgresql import probe, usage
 from secrets_rotation.rotators.postgresql.server import (
@@ -63,6 +64,10 @@ class PostgresqlRole(Rotator):
             set_password(connection, self._username, pending.value)
 
     def discard(self, pending: Credential, current: Credential | None, guard: Guard) -> None:
+        # The password of before, which the console does not know, must not go with a first one
+        # that was never set.
+        if current is None and not self._is_set(pending):
+            return
         with self._changing(guard) as connection:
             if current is not None:
                 set_password(connection, self._username, current.value)
@@ -79,6 +84,12 @@ class PostgresqlRole(Rotator):
         """End the sessions of the old password; it has been refused since the new one was set."""
         with session(self._server, self._administrator, guard) as connection:
             usage.end_sessions(connection, usage.begun_before(old, self._username))
+
+    def _is_set(self, pending: Credential) -> bool:
+        answer = self.probe(pending)
+        if answer is Answer.UNKNOWN:
+            raise TargetUnknownError("nobody knows whether the password was set")
+        return answer is Answer.WORKS
 
     @contextmanager
     def _changing(self, guard: Guard) -> Iterator[Connection]:

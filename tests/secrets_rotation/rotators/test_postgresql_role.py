@@ -63,6 +63,14 @@ def test_a_first_password_that_is_discarded_leaves_none(rotator):
     assert rotator.probe(NEW) is Answer.REFUSED
 
 
+def test_a_first_password_that_was_never_set_takes_nothing_with_it(rotator):
+    rotator.set(OLD, None, Lease())
+
+    rotator.discard(NEW, None, Lease())
+
+    assert rotator.probe(OLD) is Answer.WORKS
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_role_is_changed_whatever_it_is_called(cluster, make_role, name):
     make_role(name)

@@ -5,11 +5,19 @@ from django.utils import timezone
 
 from audit.models import AuditLog
 from compliance_site.foundation.secret_text import SecretText
+from secrets_rotation.exceptions import (
+    PendingWorksError,
+    RunStateError,
+    TargetUnknownError,
+    ValueUnfitError,
+)
 from secrets_rotation.models import (
+    Consumer,
     PolicyOverride,
     Rotation,
     Run,
     RunState,
+    Secret,
     Trigger,
     Version,
     VersionState,
@@ -17,6 +25,7 @@ from secrets_rotation.models import (
 )
 from secrets_rotation.runs import actions, machine
 from secrets_rotation.runs.start import start
+from tests.secrets_rotation.paper import PaperRotator
 
 pytestmark = pytest.mark.django_db
 
@@ -295,3 +304,139 @@ def test_an_override_of_the_grace_holds(make_secret):
     run = rotate(secret)
 
     assert run.grace_until - run.set_at < timedelta(hours=3)
+
+
+def stuck(secret, paper, settings):
+    """Return a run that waits for a person because its target was away."""
+    settings.ROTATION_ATTEMPTS = 0
+    paper.is_away = True
+    run = rotate(secret)
+    paper.is_away = False
+    assert run.state == RunState.ATTENTION
+    return run
+
+
+def test_the_current_value_cannot_be_adopted_as_the_new_one(make_secret, paper_of, settings):
+    secret = make_secret()
+    rotate(secret, supplied=STRONG)
+    run = stuck(secret, paper_of(secret), settings)
+
+    # It would be revoked as the old one, and nothing would work any more.
+    with pytest.raises(ValueUnfitError) as refused:
+        actions.adopt(run, STRONG)
+
+    assert refused.value.rule == "reuse"
+    run.refresh_from_db()
+    assert (run.state, run.leased_until) == (RunState.ATTENTION, None)
+
+
+def test_a_pending_value_that_the_target_takes_is_not_forgotten(make_secret, paper_of, settings):
+    secret = make_secret()
+    rotate(secret)
+    run = stuck(secret, paper_of(secret), settings)
+    paper_of(secret).accepts |= {value_of(run.version), STRONG.reveal()}
+
+    with pytest.raises(PendingWorksError):
+        actions.adopt(run, STRONG)
+    paper_of(secret).is_away = True
+    with pytest.raises(TargetUnknownError):
+        actions.adopt(run, STRONG)
+
+    paper_of(secret).is_away = False
+    actions.adopt(run, run.version.value.unseal())
+    assert carry_on(run).state == RunState.GRACE
+
+
+def test_what_cannot_be_rolled_back_can_still_be_adopted(make_secret, paper_of, settings):
+    secret = make_secret()
+    rotate(secret)
+    run = stuck(secret, paper_of(secret), settings)
+    paper_of(secret).accepts = {STRONG.reveal()}
+    actions.roll_back(run)
+    run = carry_on(run)
+    assert (run.state, run.halted_in) == (RunState.ATTENTION, RunState.ROLLING_BACK)
+
+    actions.adopt(run, STRONG)
+
+    assert carry_on(run).state == RunState.GRACE
+
+
+def test_a_run_that_never_began_ends_though_nobody_knows_its_rotator(make_secret):
+    secret = make_secret()
+    run = start(secret, trigger=Trigger.MANUAL)
+    Secret.objects.update(rotator="gone")
+    run = carry_on(run)
+    assert (run.state, run.halted_in) == (RunState.ATTENTION, RunState.PENDING)
+
+    actions.roll_back(run)
+
+    run.refresh_from_db()
+    assert run.state == RunState.ROLLED_BACK
+    assert states(secret) == {1: "discarded"}
+
+
+def test_a_value_that_works_is_known_however_many_others_were_discarded(make_secret, paper_of):
+    secret = make_secret(rules={"history_length": 1})
+    rotate(secret, supplied=STRONG)
+    paper_of(secret).refuses_rule = "passwordcheck"
+    rotate(secret)
+
+    with pytest.raises(ValueUnfitError) as refused:
+        start(secret, trigger=Trigger.MANUAL, supplied=STRONG)
+
+    assert refused.value.rule == "reuse"
+
+
+def test_a_value_that_never_became_current_may_be_brought_again(make_secret, paper_of):
+    secret = make_secret()
+    paper_of(secret).refuses_rule = "passwordcheck"
+    rotate(secret, supplied=STRONG)
+    paper_of(secret).refuses_rule = ""
+
+    assert rotate(secret, supplied=STRONG).state == RunState.REVOKED
+
+
+def test_a_consumer_that_is_away_does_not_keep_the_old_value_for_ever(make_secret, paper_of):
+    secret = make_secret()
+    first = rotate(secret)
+    old = value_of(first.version)
+    Consumer.objects.create(secret=secret, name="billing", delivery="webhook")
+    run = rotate(secret)
+    assert run.state == RunState.DISTRIBUTING
+
+    actions.end_grace(run)
+
+    assert carry_on(run).state == RunState.REVOKED
+    assert old not in paper_of(secret).accepts
+    assert run.steps.filter(text__endswith="by decision. Not delivered to: billing.").exists()
+
+
+def test_a_first_value_has_no_grace_to_end(make_secret):
+    secret = make_secret()
+    Consumer.objects.create(secret=secret, name="billing", delivery="webhook")
+    run = rotate(secret)
+
+    with pytest.raises(RunStateError):
+        actions.end_grace(run)
+
+    assert carry_on(run).state == RunState.DISTRIBUTING
+
+
+def test_a_first_value_says_what_the_console_cannot_end(make_secret):
+    run = rotate(make_secret())
+
+    assert run.steps.last().text == (
+        "There was no earlier value to end. "
+        "What the target accepted before, the console does not know: end it there."
+    )
+
+
+def test_nothing_is_said_of_a_target_that_cannot_be_asked(make_secret, monkeypatch, no_grace):
+    monkeypatch.setattr(PaperRotator, "verifies", False)
+    secret = make_secret(rules=no_grace)
+    rotate(secret)
+
+    run = rotate(secret)
+
+    assert run.state == RunState.REVOKED
+    assert "is refused" not in run.steps.last().text
