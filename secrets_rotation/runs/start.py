@@ -7,7 +7,7 @@ import hmac
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from audit.capture.actors import current
 from compliance_site.foundation.data_keys import data_key
@@ -48,25 +48,32 @@ def start(
 ) -> Run:
     """Commit the pending value and its run; whoever acts now is who asked for it.
 
-    The policy says how long the grace is, unless the caller does. With an idempotency key that this caller used before, return the run it began then.
+    The policy says how long the grace is, unless the caller does. With an idempotency key that
+    this caller used before, return the run it began then.
 
     Raise `RunInFlightError`, `SecretRetiredError`, `ValueNeededError`, `ValueUnfitError`, or
     `IdempotencyError` for a key that came with another request; then nothing has changed.
     """
     request_hash = _request_hash(secret, supplied) if idempotency_key else ""
-    with transaction.atomic(durable=True):
-        secret = Secret.objects.select_for_update(of=("self",)).get(pk=secret.pk)
-        known = _same_request(idempotency_key, request_hash)
-        if known is not None:
-            return known
-        return _begin(
-            secret,
-            supplied,
-            grace,
-            trigger=trigger,
-            idempotency_key=idempotency_key,
-            request_hash=request_hash,
-        )
+    try:
+        with transaction.atomic(durable=True):
+            secret = Secret.objects.select_for_update(of=("self",)).get(pk=secret.pk)
+            known = _same_request(idempotency_key, request_hash)
+            if known is not None:
+                return known
+            return _begin(
+                secret,
+                supplied,
+                grace,
+                trigger=trigger,
+                idempotency_key=idempotency_key,
+                request_hash=request_hash,
+            )
+    except IntegrityError:
+        # At the same moment the key began a rotation of another secret, under another lock.
+        if _same_request(idempotency_key, request_hash) is None:
+            raise
+        raise IdempotencyError(IdempotencyError.__doc__) from None
 
 
 def start_due(secret_id: int, due: SecretQuerySet) -> Run | None:

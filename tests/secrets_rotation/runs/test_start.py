@@ -15,6 +15,7 @@ from secrets_rotation.exceptions import (
 )
 from secrets_rotation.models import Run, RunState, Trigger, Version
 from secrets_rotation.runs import machine
+from secrets_rotation.runs import start as start_module
 from secrets_rotation.runs.start import start
 from tests.secrets_rotation.paper import PaperRotator
 
@@ -133,6 +134,19 @@ def test_what_the_history_does_not_remember_may_come_back(make_secret, no_grace)
     machine.advance(begin(secret).pk)
 
     assert begin(secret, supplied=STRONG).state == RunState.PENDING
+
+
+@pytest.mark.django_db
+def test_a_key_that_another_lock_let_through_is_refused(make_secret, monkeypatch):
+    begin(make_secret("one"), idempotency_key="k1")
+    looked = iter([lambda *_: None])
+    seen = start_module._same_request
+    monkeypatch.setattr(start_module, "_same_request", lambda *given: next(looked, seen)(*given))
+
+    with pytest.raises(IdempotencyError):
+        begin(make_secret("two"), idempotency_key="k1")
+
+    assert Run.objects.count() == 1
 
 
 def test_fifty_at_once_begin_one_run(committed_db, make_secret):
