@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from audit.capture.actors import Actor, acting_as, current
 from audit.capture.recording import record
 from audit.models import Action, ActorType
+from compliance_site.foundation.master_key import EnvelopeError
 from secrets_rotation.exceptions import (
     BreakGlassStateError,
     FourEyesError,
@@ -25,6 +26,7 @@ from secrets_rotation.exceptions import (
     RotationError,
     RunBusyError,
     RunInFlightError,
+    RunStateError,
 )
 from secrets_rotation.models import (
     ENDED,
@@ -109,26 +111,34 @@ def carry_on() -> list[int]:
 def progress(emergency: BreakGlass) -> dict[str, int]:
     """Return how many secrets are rotated, under way, waiting and in need of a person."""
     counts = {"rotated": 0, "underWay": 0, "waiting": 0, "needsPerson": 0}
-    for member in emergency.members.select_related("run"):
-        counts[_stage(member)] += 1
+    stuck = Run.objects.filter(secret=OuterRef("secret"), state=RunState.ATTENTION)
+    for member in emergency.members.select_related("run").annotate(is_stuck=Exists(stuck)):
+        counts[_stage(member, is_stuck=member.is_stuck)] += 1
     return counts
 
 
 def _ready(emergency: BreakGlass) -> list[BreakGlassMember]:
     """Return the members that wait for nothing any more, least of all for one another."""
-    members = list(emergency.members.select_related("run", "secret__policy", "break_glass"))
+    members = list(
+        emergency.members.select_related("run", "secret__policy", "break_glass").prefetch_related(
+            "secret__depends_on"
+        )
+    )
     unsettled = {member.secret_id for member in members if not _is_promoted(member)}
     waiting = [member for member in members if member.run_id is None and not member.obstacle]
     return [
         member
         for member in waiting
-        if unsettled.isdisjoint(member.secret.depends_on.values_list("pk", flat=True))
+        if unsettled.isdisjoint(other.pk for other in member.secret.depends_on.all())
     ]
 
 
-def _stage(member: BreakGlassMember) -> str:
+def _stage(member: BreakGlassMember, *, is_stuck: bool) -> str:
+    """Return where a secret stands; `is_stuck` when a run of it, maybe an earlier one, waits."""
     run = member.run
-    if member.obstacle or (run and run.state in (RunState.ATTENTION, RunState.ROLLED_BACK)):
+    if member.obstacle or (run and run.state == RunState.ROLLED_BACK):
+        return "needsPerson"
+    if is_stuck and (run is None or run.ended_at is None):
         return "needsPerson"
     if run is None:
         return "waiting"
@@ -141,13 +151,17 @@ def _is_promoted(member: BreakGlassMember) -> bool:
 
 
 def _begin(member: BreakGlassMember) -> list[int]:
-    """Begin one rotation; note the obstacle when the console cannot."""
+    """Begin one rotation; note the obstacle when the console cannot.
+
+    Two ticks at once, or one after a kill, begin the same run. No client can send a key with a tab.
+    """
     grace = timedelta(0) if member.break_glass.is_without_grace else None
+    key = f"break-glass\t{member.pk}"
     try:
-        run = start(member.secret, trigger=Trigger.BREAK_GLASS, grace=grace)
+        run = start(member.secret, trigger=Trigger.BREAK_GLASS, grace=grace, idempotency_key=key)
     except RunInFlightError as exc:
         return _make_way(Run.objects.get(pk=exc.run_id))
-    except RotationError as exc:
+    except (RotationError, EnvelopeError) as exc:
         BreakGlassMember.objects.filter(pk=member.pk).update(obstacle=str(exc)[:500])
         return []
     BreakGlassMember.objects.filter(pk=member.pk).update(run=run)
@@ -158,7 +172,8 @@ def _make_way(run: Run) -> list[int]:
     """End the grace of an earlier run, for the new one to begin; anything else runs its course."""
     if run.state != RunState.GRACE:
         return []
-    with contextlib.suppress(RunBusyError):
+    # Another process is at it, or its grace is over this moment: the next tick sees.
+    with contextlib.suppress(RunBusyError, RunStateError):
         actions.end_grace(run)
     return [run.pk]
 

@@ -32,8 +32,10 @@ from secrets_rotation.runs.start import start_due
 
 logger = logging.getLogger(__name__)
 
-# States in which a run keeps workers and targets busy; a grace only waits.
-BUSY = tuple(state for state in IN_FLIGHT if state not in (RunState.GRACE, RunState.ATTENTION))
+# A run keeps workers and targets busy but where it only waits: for its deliveries (however long a
+# consumer is away), for the end of a grace, for a person.
+WAITS = (RunState.DISTRIBUTING, RunState.GRACE, RunState.ATTENTION)
+BUSY = tuple(state for state in IN_FLIGHT if state not in WAITS)
 # Secrets of one type come due at the same midnight; each begins at an offset of its own.
 SPREAD_SECONDS = 1_800
 # A scheduled rotation that was taken back is not begun anew each minute.

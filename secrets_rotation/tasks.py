@@ -7,26 +7,37 @@ from secrets_rotation.runs import machine
 
 # The minute's tick wakes what waits longer.
 SOON_SECONDS = 60
+# However soon a run may go on, it is not asked more often: another one may hold what it needs.
+LEAST_SECONDS = 5
 
 
 @shared_task(name="secrets_rotation.tick")
 def tick() -> None:
-    """Begin the rotations that are due, carry on those that wait, tell who must know."""
-    for run in schedule.begin_due():
-        advance.delay(run.pk)
-    for run_id in [*break_glass.carry_on(), *schedule.sleepers()]:
+    """Carry on the rotations that wait, tell who must know, begin those that are due.
+
+    First what is under way: no trouble with a new one keeps an old value from its end.
+    """
+    for run_id in schedule.sleepers():
         advance.delay(run_id)
     deliver_due.delay()
     announce_due.delay()
+    for run_id in break_glass.carry_on():
+        advance.delay(run_id)
+    for run in schedule.begin_due():
+        advance.delay(run.pk)
 
 
 @shared_task(name="secrets_rotation.advance")
 def advance(run_id: int) -> None:
     """Carry a run on as far as it goes, and again in a moment if it waits for only that."""
-    machine.advance(run_id)
+    has_looked = machine.advance(run_id)
     seconds = Run.objects.seconds_to_wait(run_id)
-    if seconds is not None and seconds < SOON_SECONDS:
-        advance.apply_async((run_id,), countdown=seconds)
+    if seconds is None:
+        return
+    # Whoever is at work on it may have looked too early to see what this was sent for.
+    if not has_looked or seconds < SOON_SECONDS:
+        wait = seconds if has_looked else 0.0
+        advance.apply_async((run_id,), countdown=max(wait, LEAST_SECONDS))
 
 
 @shared_task(name="secrets_rotation.deliver_due")

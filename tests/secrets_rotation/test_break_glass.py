@@ -1,14 +1,16 @@
 import pytest
 
 from audit.capture.actors import Actor, acting_as
+from compliance_site.foundation.secret_text import SecretText
 from secrets_rotation import break_glass
 from secrets_rotation.break_glass import Selection
 from secrets_rotation.exceptions import (
     BreakGlassStateError,
     FourEyesError,
     NothingSelectedError,
+    RunStateError,
 )
-from secrets_rotation.models import BreakGlassState, Rotation, Run, RunState
+from secrets_rotation.models import BreakGlassState, Rotation, Run, RunState, TargetCredential
 from secrets_rotation.runs import machine
 from secrets_rotation.runs.start import Trigger, start
 
@@ -194,3 +196,80 @@ def test_bad_requests_are_refused(make_secret, api_as, body, status):
     tagged(make_secret, "one")
 
     assert api_as("security_officer").post("/secrets/break-glass", body).status_code == status
+
+
+def approved(approver, **overrides):
+    emergency = ask(**overrides)
+    with approver:
+        break_glass.approve(emergency)
+    return emergency
+
+
+def test_a_run_that_was_begun_before_a_kill_is_the_members_run(make_secret, approver):
+    tagged(make_secret, "one")
+    emergency = approved(approver, is_without_grace=False)
+    break_glass.carry_on()
+    # Killed between the two: the run is there, the member does not know of it.
+    emergency.members.update(run=None)
+
+    carry_on()
+    machine.advance(Run.objects.get().pk)
+    break_glass.carry_on()
+
+    emergency.refresh_from_db()
+    assert emergency.state == BreakGlassState.DONE
+    assert Run.objects.get().break_glass_member.break_glass == emergency
+
+
+def test_a_secret_whose_settings_do_not_open_holds_nobody_up(make_secret, approver):
+    damaged, other = tagged(make_secret, "damaged", "other")
+    credential = TargetCredential(secret=damaged)
+    credential.seal(SecretText("{}"))
+    credential.key_id = "0" * 16
+    credential.save(force_insert=True)
+    emergency = approved(approver)
+
+    carry_on()
+    break_glass.carry_on()
+
+    emergency.refresh_from_db()
+    assert emergency.state == BreakGlassState.DONE
+    obstacle = emergency.members.get(secret=damaged).obstacle
+    assert obstacle.startswith("No master key 0000000000000000")
+    assert emergency.members.get(secret=other).run.state == RunState.REVOKED
+
+
+def test_a_grace_that_ends_by_itself_meanwhile_is_no_trouble(make_secret, approver, monkeypatch):
+    (secret,) = tagged(make_secret, "one")
+    machine.advance(start(secret, trigger=Trigger.MANUAL).pk)
+    earlier = start(secret, trigger=Trigger.MANUAL)
+    machine.advance(earlier.pk)
+    approved(approver)
+
+    def too_late(run):
+        raise RunStateError("ended early", RunState.REVOKING)
+
+    monkeypatch.setattr(break_glass.actions, "end_grace", too_late)
+
+    assert break_glass.carry_on() == [earlier.pk]
+
+
+def test_an_earlier_run_that_waits_for_a_person_is_said(make_secret, approver):
+    (secret,) = tagged(make_secret, "one")
+    start(secret, trigger=Trigger.MANUAL)
+    Run.objects.update(state=RunState.ATTENTION, halted_in=RunState.SETTING)
+    emergency = approved(approver)
+
+    carry_on()
+
+    assert break_glass.progress(emergency)["needsPerson"] == 1
+
+
+def test_what_can_begin_is_found_by_as_many_queries_however_many_there_are(
+    make_secret, approver, django_assert_max_num_queries
+):
+    tagged(make_secret, *(f"secret-{number}" for number in range(20)))
+    emergency = approved(approver)
+
+    with django_assert_max_num_queries(3):
+        assert len(break_glass._ready(emergency)) == 20

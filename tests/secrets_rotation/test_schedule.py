@@ -139,6 +139,16 @@ def test_sleepers_are_runs_whose_wait_is_over_or_whose_process_died(make_secret)
     assert schedule.sleepers() == [dead.pk]
 
 
+@pytest.mark.django_db
+def test_consumers_that_are_away_do_not_hold_the_schedule_up(make_due, make_secret, settings):
+    settings.ROTATIONS_AT_ONCE = 1
+    start(make_secret("away"), trigger=Trigger.MANUAL)
+    Run.objects.update(state=RunState.DISTRIBUTING)
+    make_due("due")
+
+    assert [run.secret.name for run in schedule.begin_due()] == ["due"]
+
+
 def test_ticks_at_once_begin_each_rotation_once(committed_db, make_due):
     for number in range(10):
         make_due(f"secret-{number}")
