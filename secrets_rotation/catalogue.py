@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,18 +14,32 @@ from django.db.models.functions import Now
 
 from audit.capture.recording import record
 from audit.models import Action
+from compliance_site.foundation.master_key import EnvelopeError
 from secrets_rotation import declared
-from secrets_rotation.exceptions import RunInFlightError, SecretExistsError, UnknownSecretError
+from secrets_rotation.delivery import consumers
+from secrets_rotation.exceptions import (
+    RunInFlightError,
+    SecretExistsError,
+    SecretRetiredError,
+    UnknownSecretError,
+)
 from secrets_rotation.models import (
     IN_FLIGHT,
     Policy,
     PolicyOverride,
+    PrincipalLock,
+    RunState,
     Secret,
     TargetCredential,
+    Version,
     VersionState,
 )
 from secrets_rotation.policies import rules as policy_rules
+from secrets_rotation.rotators.base import Rotator
 from secrets_rotation.rotators.registry import rotator_class
+
+LONGEST_USERNAME = Version._meta.get_field("username").max_length or 0
+LONGEST_PRINCIPAL = PrincipalLock._meta.get_field("principal").max_length or 0
 
 
 @dataclass(frozen=True)
@@ -68,7 +83,7 @@ def add(description: Description) -> Secret:
     """
     policy = policy_of(description.secret_type)
     checked = checked_target(description.rotator, description.target)
-    _check_override(policy, description.override)
+    _check_override(policy, None, description.override)
     try:
         with transaction.atomic():
             secret = Secret.objects.create(
@@ -101,32 +116,38 @@ def change(
     """Change what people say of a secret; what is not given stays.
 
     Secret settings that the new target leaves out keep their values. Raise `SettingsError`,
-    or `RunInFlightError` when the target would change under a rotation.
+    `SecretRetiredError`, or `RunInFlightError` when the target would change under a rotation
+    that is at work; one that waits for a person may be waiting for just that.
     """
     with transaction.atomic():
-        secret = Secret.objects.select_for_update(of=("self",)).get(pk=secret.pk)
+        secret = _locked(secret)
         if target is not None:
             _change_target(secret, target)
         if override is not None:
-            _check_override(secret.policy, override)
+            stored = PolicyOverride.objects.filter(secret=secret).first()
+            _check_override(secret.policy, stored, override)
             PolicyOverride.objects.update_or_create(secret=secret, defaults=dict(override))
         if depends_on is not None:
             _set_dependencies(secret, depends_on)
         for name, value in fields.items():
             setattr(secret, name, value)
         secret.save()
-        changed = [*fields, *(["target"] if target is not None else [])]
+        others = {"target": target, "dependsOn": depends_on}
+        changed = [*fields, *(name for name, given in others.items() if given is not None)]
         _tell(secret, Action.UPDATE, {"changed": changed, "override": override or {}})
 
 
 def retire(secret: Secret) -> None:
     """Take a secret out of rotation for good; its history stays and its values are deleted.
 
-    Raise `RunInFlightError` while a rotation is under way.
+    Its consumers are retired with it. The target is not touched: what it accepts it goes on
+    accepting. Raise `RunInFlightError` while a rotation is under way, or `SecretRetiredError`.
     """
     with transaction.atomic():
-        secret = Secret.objects.select_for_update(of=("self",)).get(pk=secret.pk)
+        secret = _locked(secret)
         _refuse_in_flight(secret)
+        for consumer in secret.consumers.filter(retired_at=None):
+            consumers.retire(consumer)
         Secret.objects.filter(pk=secret.pk).update(retired_at=Now())
         for version in secret.versions.filter(state=VersionState.CURRENT):
             version.end(VersionState.REVOKED)
@@ -138,18 +159,42 @@ def checked_target(rotator: str, target: Mapping[str, Any]) -> declared.Checked:
     """Check a target's settings; raise `SettingsError` or `UnknownRotatorError`."""
     kind = rotator_class(rotator)
     checked = declared.check(kind.settings, target)
-    if problems := kind.problems(declared.merged(kind.settings, checked.shown, checked.sealed)):
+    settings = declared.merged(kind.settings, checked.shown, checked.sealed)
+    if problems := kind.problems(settings) or _length_problems(kind(settings)):
         raise declared.SettingsError(problems)
     return checked
 
 
+def _length_problems(rotator: Rotator) -> dict[str, str]:
+    """Say which names are longer than what is noted of each rotation."""
+    if len(rotator.next_username("")) > LONGEST_USERNAME:
+        return {"username": f"Names have at most {LONGEST_USERNAME} signs."}
+    if len(rotator.principal()) > LONGEST_PRINCIPAL:
+        return {"target": f"The names in it have at most {LONGEST_PRINCIPAL} signs together."}
+    return {}
+
+
+def _locked(secret: Secret) -> Secret:
+    """Lock a living secret: no rotation begins, and nobody else changes it."""
+    secret = Secret.objects.select_for_update(of=("self",)).get(pk=secret.pk)
+    if secret.retired_at is not None:
+        raise SecretRetiredError(SecretRetiredError.__doc__)
+    return secret
+
+
 def _change_target(secret: Secret, target: Mapping[str, Any]) -> None:
-    _refuse_in_flight(secret)
-    stored = TargetCredential.objects.filter(secret=secret).first()
-    known = declared.secret_settings(stored.unseal() if stored else None)
-    checked = checked_target(secret.rotator, known | dict(target))
+    _refuse_in_flight(secret, but=(RunState.ATTENTION,))
+    checked = checked_target(secret.rotator, _known_credential(secret) | dict(target))
     secret.target = checked.shown
     _store_credential(secret, checked)
+
+
+def _known_credential(secret: Secret) -> dict[str, Any]:
+    """Return the secret settings; none that cannot be opened any more: they are to be given anew."""
+    stored = TargetCredential.objects.filter(secret=secret).first()
+    with contextlib.suppress(EnvelopeError):
+        return declared.secret_settings(stored.unseal() if stored else None)
+    return {}
 
 
 def _store_credential(secret: Secret, checked: declared.Checked) -> None:
@@ -160,9 +205,16 @@ def _store_credential(secret: Secret, checked: declared.Checked) -> None:
         credential.save(force_insert=True)
 
 
-def _check_override(policy: Policy, override: Mapping[str, Any]) -> None:
-    own = {name: value for name, value in override.items() if value is not None}
-    if problems := policy_rules.problems(policy_rules.merged(policy, None) | own):
+def _check_override(
+    policy: Policy, stored: PolicyOverride | None, override: Mapping[str, Any]
+) -> None:
+    """Raise `PolicyError` unless the type's rules can work with what is stored and given."""
+    own = {**policy_rules.own_rules(stored), **override}
+    own = {name: value for name, value in own.items() if value is not None}
+    problems = policy_rules.problems(policy_rules.merged(policy, None) | own)
+    if ("window_start" in own) != ("window_end" in own):
+        problems["window_start"] = "Give the window's start and end together."
+    if problems:
         raise policy_rules.PolicyError(problems)
 
 
@@ -180,9 +232,10 @@ def _set_dependencies(secret: Secret, depends_on: Iterable[Secret]) -> None:
     secret.depends_on.set(wanted)
 
 
-def _refuse_in_flight(secret: Secret) -> None:
-    run = secret.runs.filter(state__in=IN_FLIGHT).first()
-    if run is not None:
+def _refuse_in_flight(secret: Secret, but: tuple[RunState, ...] = ()) -> None:
+    # Locked: nobody resumes it in this moment.
+    run = secret.runs.select_for_update(no_key=True).filter(state__in=IN_FLIGHT).first()
+    if run is not None and run.state not in but:
         raise RunInFlightError(run.pk)
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +16,9 @@ from typing import Any
 from compliance_site.foundation.secret_text import SecretText
 from secrets_rotation.exceptions import RotationError
 
+# Half of a sign, which JSON can name and UTF-8 cannot hold.
+SURROGATE = re.compile("[\ud800-\udfff]")
+DEEPEST = 10
 KINDS = {str: "a text", int: "a number", bool: "true or false", list: "a list", dict: "an object"}
 
 
@@ -85,12 +90,27 @@ def _wrapped(value: Any) -> Any:
 
 
 def _problem(setting: Setting, value: Any) -> str:
-    if value is None or value == "":
+    if value is None or (value == "" and setting.kind is str):
         return "This setting is required." if setting.required else ""
+    if not _is_storable(value):
+        return "This holds signs or numbers that cannot be stored, or is nested too deeply."
     is_right = isinstance(value, setting.kind) and (
         setting.kind is bool or not isinstance(value, bool)
     )
     return "" if is_right else f"This is not {KINDS[setting.kind]}."
+
+
+def _is_storable(value: Any, depth: int = 0) -> bool:
+    """Tell whether the database takes the value as JSON, and every target as UTF-8."""
+    if isinstance(value, str):
+        return "\0" not in value and not SURROGATE.search(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict | list) and depth == DEEPEST:
+        return False
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    return not isinstance(value, list) or all(_is_storable(each, depth + 1) for each in value)
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:

@@ -36,9 +36,8 @@ class Consumers(RotationView):
     def get(self, request: Request, id: int) -> Response:
         """List the consumers with what was delivered to them and what they acknowledged."""
         secret = get_object_or_404(Secret, pk=id)
-        living = secret.consumers.filter(retired_at=None).prefetch_related(
-            "deliveries__version", "acknowledgements__version"
-        )
+        living = secret.consumers.filter(retired_at=None).select_related("service_account")
+        living = living.prefetch_related("deliveries__version", "acknowledgements__version")
         return Response(ConsumerListSerializer({"consumers": living}).data)
 
     @extend_schema(request=NewConsumerSerializer, responses={201: ConsumerSerializer})

@@ -7,6 +7,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from compliance_site.foundation.api.errors import Conflict, error_body
+from compliance_site.foundation.master_key import EnvelopeError
 from secrets_rotation import exceptions
 from secrets_rotation.api.rotation_serializers import RULE_NAMES
 from secrets_rotation.declared import SettingsError
@@ -24,15 +25,24 @@ class TargetUnreachable(APIException):
     default_code = "target_unreachable"
 
 
+class Sealed(APIException):
+    """What the console keeps cannot be opened: a matter of its master key."""
+
+    status_code = 503
+    default_code = "sealed"
+
+
 # What each refusal of the domain answers, and with which code if not its status's own.
 ANSWERS: dict[type[exceptions.RotationError], tuple[type[APIException], str | None]] = {
     exceptions.BreakGlassStateError: (Conflict, None),
     exceptions.ConsumerError: (ValidationError, None),
     exceptions.FourEyesError: (PermissionDenied, None),
     exceptions.IdempotencyError: (Unprocessable, "idempotency_key_reused"),
+    exceptions.LeaseLostError: (Conflict, None),
     exceptions.NameTakenError: (Conflict, None),
     exceptions.NothingSelectedError: (NotFound, None),
     exceptions.OldVersionError: (Conflict, None),
+    exceptions.PendingWorksError: (Conflict, None),
     exceptions.RunBusyError: (Conflict, None),
     exceptions.RunStateError: (Conflict, None),
     exceptions.SecretExistsError: (Conflict, None),
@@ -59,6 +69,8 @@ class RotationView(APIView):
 
 def translated(exc: Exception) -> Exception:
     """Return the API's error for one of the domain; any other as it is."""
+    if isinstance(exc, EnvelopeError):
+        return Sealed(str(exc))
     if isinstance(exc, PolicyError):
         return ValidationError({RULE_NAMES[name]: [text] for name, text in exc.fields.items()})
     if isinstance(exc, SettingsError):

@@ -15,6 +15,7 @@ from secrets_rotation.api.permissions import Rotates, SeesRotation
 from secrets_rotation.api.rotation_serializers import (
     HistoryQuerySerializer,
     HistorySerializer,
+    PolicyListSerializer,
     PolicySerializer,
     PreviewSerializer,
     RotatedSerializer,
@@ -95,11 +96,10 @@ class PolicyView(RotationView):
     def get_permissions(self) -> Any:
         return [Rotates()] if self.request.method == "PUT" else super().get_permissions()
 
-    @extend_schema(responses=PolicySerializer(many=True))
+    @extend_schema(responses=PolicyListSerializer)
     def get(self, request: Request) -> Response:
         """List the policy of each type of secrets."""
-        policies = Policy.objects.all()
-        return Response({"policies": PolicySerializer(policies, many=True).data})
+        return Response(PolicyListSerializer({"policies": Policy.objects.all()}).data)
 
     @extend_schema(request=PolicySerializer, responses=PolicySerializer)
     def put(self, request: Request) -> Response:

@@ -116,7 +116,9 @@ class PolicyRulesSerializer(serializers.Serializer[Any]):
 
     rotationIntervalDays = serializers.IntegerField(required=False, allow_null=True)
     rotationIntervalMonths = serializers.IntegerField(required=False, allow_null=True)
-    gracePeriodDays = Days(source="grace", required=False, allow_null=True, max_value=3_650)
+    gracePeriodDays = Days(
+        source="grace", required=False, allow_null=True, min_value=0, max_value=3_650
+    )
     autoRotate = serializers.BooleanField(source="auto_rotate", required=False, allow_null=True)
     windowStart = serializers.TimeField(source="window_start", required=False, allow_null=True)
     windowEnd = serializers.TimeField(source="window_end", required=False, allow_null=True)
@@ -129,13 +131,16 @@ class PolicyRulesSerializer(serializers.Serializer[Any]):
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Bring the interval's two spellings together."""
+        """Bring the interval's two spellings together; null is the type's interval."""
+        is_given = {"rotationIntervalDays", "rotationIntervalMonths"} & attrs.keys()
         days = attrs.pop("rotationIntervalDays", None)
         months = attrs.pop("rotationIntervalMonths", None)
         if days is not None and months is not None:
             raise serializers.ValidationError(
                 {"rotationIntervalMonths": "Give days or months, not both."}
             )
+        if is_given:
+            attrs |= {"interval": None, "interval_unit": None}
         if days is not None:
             attrs |= {"interval": days, "interval_unit": Unit.DAYS.value}
         if months is not None:
@@ -157,6 +162,7 @@ RULE_NAMES = {
     "interval": "rotationIntervalDays",
     "grace": "gracePeriodDays",
     "history_length": "historyLength",
+    "window_start": "windowStart",
     "value_length": "valueLength",
     "value_symbols": "valueSymbols",
 }
@@ -164,6 +170,10 @@ RULE_NAMES = {
 
 class PolicySerializer(PolicyRulesSerializer):
     secretType = serializers.CharField(source="secret_type", max_length=50)
+
+
+class PolicyListSerializer(serializers.Serializer[Any]):
+    policies = PolicySerializer(many=True)
 
 
 class EffectSerializer(serializers.Serializer[Any]):

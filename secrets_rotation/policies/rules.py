@@ -46,11 +46,13 @@ def rules_in_force(secret: Secret) -> RulesInForce:
 
 def merged(policy: Policy, override: PolicyOverride | None) -> dict[str, Any]:
     """Return each rule, the override's where it has one."""
-    values = {name: getattr(policy, name) for name in RULES}
-    if override is None:
-        return values
-    own = {name: getattr(override, name) for name in RULES}
-    return values | {name: value for name, value in own.items() if value is not None}
+    return {name: getattr(policy, name) for name in RULES} | own_rules(override)
+
+
+def own_rules(override: PolicyOverride | None) -> dict[str, Any]:
+    """Return what an override says itself."""
+    own = {name: getattr(override, name) for name in RULES} if override else {}
+    return {name: value for name, value in own.items() if value is not None}
 
 
 def problems(rules: Mapping[str, Any]) -> dict[str, str]:

@@ -1,8 +1,11 @@
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import User
 
-from secrets_rotation.models import Secret, TargetCredential, VersionValue
+from secrets_rotation import catalogue
+from secrets_rotation.exceptions import SecretRetiredError
+from secrets_rotation.models import Consumer, Delivery, Run, Secret, TargetCredential, VersionValue
 from secrets_rotation.rotators.registry import ROTATORS
 from tests.secrets_rotation.paper import PAPERS, Paper
 
@@ -28,6 +31,14 @@ NEW = {
     "tags": ["prod", "exchange"],
     "policy": {"rotationIntervalDays": 30, "gracePeriodDays": 2},
 }
+VALKEY = {"host": "cache", "username": "app", "adminPassword": "very-secret-1"}
+HTTP = {name: {"url": "https://api.example.org/"} for name in ("create", "verify", "revoke")}
+
+
+def deep(levels):
+    return {"a": deep(levels - 1)} if levels else "b"
+
+
 SHOWN = {
     "secretType": "API_KEY",
     "secretName": "exchange.key",
@@ -77,6 +88,17 @@ def test_a_secret_is_added_and_shown_without_what_is_secret(officer, paper):
         ({"policy": {"rotationIntervalDays": 0}}, 400, "rotationIntervalDays"),
         ({"dependsOn": [77]}, 400, "dependsOn"),
         ({"tags": "prod"}, 400, "tags"),
+        ({"tags": ["x"] * 10_000}, 400, "tags"),
+        ({"target": {"name": "\0"}}, 400, "name"),
+        ({"target": {"name": ["one"]}}, 400, "name"),
+        ({"policy": {"gracePeriodDays": -(10**12)}}, 400, "policy.gracePeriodDays"),
+        ({"policy": {"windowStart": "02:00"}}, 400, "windowStart"),
+        ({"policy": {"historyLength": 10**30}}, 400, "historyLength"),
+        ({"dependsOn": [10**30]}, 400, "dependsOn"),
+        ({"rotator": "valkey_acl", "target": VALKEY | {"port": ""}}, 400, "port"),
+        ({"rotator": "valkey_acl", "target": VALKEY | {"username": "u" * 201}}, 400, "username"),
+        ({"rotator": "valkey_acl", "target": VALKEY | {"host": "h" * 501}}, 400, "target"),
+        ({"rotator": "http_api", "target": HTTP | {"credentials": deep(20)}}, 400, "credentials"),
     ],
 )
 def test_what_cannot_be_is_refused_by_its_field(officer, paper, change, status, field):
@@ -86,6 +108,25 @@ def test_what_cannot_be_is_refused_by_its_field(officer, paper, change, status, 
     if field:
         assert field in answer.json()["error"]["fields"]
     assert not Secret.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "json"),
+    [
+        ("name", r'"\ud800"'),
+        ("adminPassword", r'"\ud800"'),
+        ("adminPassword", r'"\u0000"'),
+        ("name", "1e999"),
+        ("name", "9" * 4_000),
+    ],
+)
+def test_settings_that_cannot_be_stored_are_refused(officer, paper, field, json):
+    settings = f'"name": "one", "{field}": {json}'
+    body = f'{{"secretType": "API_KEY", "secretName": "x", "rotator": "paper", "target": {{{settings}}}}}'
+
+    answer = officer.generic("POST", "/secrets", body, content_type="application/json")
+
+    assert (answer.status_code, *answer.json()["error"]["fields"]) == (400, field)
 
 
 def test_a_name_is_given_once(officer, paper):
@@ -178,3 +219,109 @@ def test_an_unreachable_target_answers_504(officer, make_secret, paper_of):
     paper_of(secret).is_away = True
 
     assert officer.get(f"/secrets/rotation/runs/{run_id}/usages").status_code == 504
+
+
+def rotated_into_attention(officer, paper, settings):
+    """A secret of the API whose target is away for too long."""
+    settings.ROTATION_ATTEMPTS = 0
+    id = officer.post("/secrets", NEW).json()["id"]
+    paper.is_away = True
+    body = {"secretType": "API_KEY", "secretName": "exchange.key"}
+    assert officer.post("/secrets/rotation/rotate", body).json()["state"] == "ATTENTION"
+    return id
+
+
+def test_a_target_is_corrected_while_its_run_waits_for_a_person(officer, paper, settings):
+    id = rotated_into_attention(officer, paper, settings)
+    PAPERS["two"] = Paper()
+
+    assert officer.patch(f"/secrets/{id}", {"target": {"name": "two"}}).status_code == 200
+
+    resumed = officer.post(f"/secrets/rotation/runs/{Run.objects.get().pk}/resume").json()
+    assert resumed["state"] == "REVOKED"
+    assert len(PAPERS["two"].accepts) == 1
+
+
+def test_an_override_is_changed_as_a_whole(officer, paper):
+    id = officer.post("/secrets", NEW | {"policy": {"rotationIntervalDays": 10}}).json()["id"]
+
+    def change(**policy):
+        return officer.patch(f"/secrets/{id}", {"policy": policy})
+
+    # The type's sixty days would allow it, the ten of the override do not.
+    refused = change(gracePeriodDays=20)
+    assert (refused.status_code, *refused.json()["error"]["fields"]) == (400, "gracePeriodDays")
+    assert change(windowStart="02:00").status_code == 400
+    assert change(windowStart="02:00", windowEnd="04:00").status_code == 200
+    assert change(windowEnd=None).status_code == 400
+    assert change(windowEnd="05:00").status_code == 200
+
+    taken_back = change(rotationIntervalDays=None, gracePeriodDays=20).json()["policy"]
+    assert (taken_back["rotationIntervalDays"], taken_back["gracePeriodDays"]) == (None, 20)
+
+
+def test_a_type_cannot_break_the_override_of_a_secret(officer, paper):
+    officer.post("/secrets", NEW | {"policy": {"gracePeriodDays": 40}})
+
+    answer = officer.put(
+        "/secrets/rotation/policy", {"secretType": "API_KEY", "rotationIntervalDays": 30}
+    )
+
+    assert answer.status_code == 400
+    (text,) = answer.json()["error"]["fields"]["gracePeriodDays"]
+    assert text.startswith("With the override of exchange.key: The grace period must be shorter")
+
+
+def test_what_the_console_cannot_open_is_no_server_error(officer, paper):
+    id = officer.post("/secrets", NEW).json()["id"]
+    TargetCredential.objects.update(key_id="0" * 16)
+    body = {"secretType": "API_KEY", "secretName": "exchange.key"}
+
+    answer = officer.post("/secrets/rotation/rotate", body)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "sealed")
+    assert "0000000000000000" in answer.json()["error"]["message"]
+    # It is given anew, and all is well.
+    assert officer.patch(f"/secrets/{id}", {"target": NEW["target"]}).status_code == 200
+    assert officer.post("/secrets/rotation/rotate", body).status_code == 200
+
+
+def test_a_retired_secret_takes_its_consumers_along(officer, paper):
+    id = officer.post("/secrets", NEW).json()["id"]
+    body = {"secretType": "API_KEY", "secretName": "exchange.key"}
+    officer.post("/secrets/rotation/rotate", body)
+    officer.post(f"/secrets/{id}/consumers", {"name": "billing"})
+
+    assert officer.delete(f"/secrets/{id}").status_code == 204
+
+    assert Consumer.objects.get().retired_at is not None
+    # Nothing is tried for ever: there is no value any more.
+    assert [delivery.state for delivery in Delivery.objects.all()] == ["superseded"]
+
+
+def test_a_secret_is_retired_once(officer, paper):
+    id = officer.post("/secrets", NEW).json()["id"]
+    secret = Secret.objects.get(pk=id)
+    catalogue.retire(secret)
+
+    for late in (catalogue.retire, lambda secret: catalogue.change(secret, target=NEW["target"])):
+        with pytest.raises(SecretRetiredError):
+            late(secret)
+
+    assert not TargetCredential.objects.exists()
+
+
+def test_lists_ask_as_often_however_long_they_are(
+    officer, make_secret, django_assert_max_num_queries
+):
+    for number in range(20):
+        secret = make_secret(f"secret-{number}", rules={"grace": timedelta(days=number)})
+    accounts = [User.objects.create(username=f"service-{number}") for number in range(20)]
+    Consumer.objects.bulk_create(
+        Consumer(secret=secret, name=account.username, delivery="none", service_account=account)
+        for account in accounts
+    )
+
+    for path in ("/secrets", "/secrets/rotation/schedule", f"/secrets/{secret.pk}/consumers"):
+        with django_assert_max_num_queries(14):
+            assert officer.get(path).status_code == 200
