@@ -37,6 +37,7 @@ from secrets_rotation.models import (
 from secrets_rotation.policies import rules as policy_rules
 from secrets_rotation.rotators.base import Rotator
 from secrets_rotation.rotators.registry import rotator_class
+from secrets_rotation.runs import actions
 
 LONGEST_USERNAME = Version._meta.get_field("username").max_length or 0
 LONGEST_PRINCIPAL = PrincipalLock._meta.get_field("principal").max_length or 0
@@ -141,10 +142,13 @@ def retire(secret: Secret) -> None:
     """Take a secret out of rotation for good; its history stays and its values are deleted.
 
     Its consumers are retired with it. The target is not touched: what it accepts it goes on
-    accepting. Raise `RunInFlightError` while a rotation is under way, or `SecretRetiredError`.
+    accepting. A run that waits for a person ends with it: its target may be gone. Raise
+    `RunInFlightError` while a rotation is under way, `RunBusyError` or `SecretRetiredError`.
     """
     with transaction.atomic():
         secret = _locked(secret)
+        for run in secret.runs.filter(state=RunState.ATTENTION):
+            actions.abandon(run)
         _refuse_in_flight(secret)
         for consumer in secret.consumers.filter(retired_at=None):
             consumers.retire(consumer)

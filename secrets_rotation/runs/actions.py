@@ -23,7 +23,7 @@ from secrets_rotation.policies.rules import rules_in_force
 from secrets_rotation.policies.strength import check_new, fingerprint
 from secrets_rotation.rotators.base import Answer
 from secrets_rotation.runs.lease import Lease
-from secrets_rotation.runs.steps import give_up
+from secrets_rotation.runs.steps import end, give_up
 from secrets_rotation.runs.work import Work
 
 # Where a run stands while its new value can still be taken back.
@@ -81,6 +81,17 @@ def end_grace(run: Run) -> None:
         if waiting := outbox.waiting_for(run.version):
             text += f" Not delivered to: {', '.join(waiting)}."
         _go_on(lease, RunState.REVOKING, text)
+
+
+def abandon(run: Run) -> None:
+    """End a run that waits for a person, its secret being retired; the target is not touched."""
+    with _held(run) as (lease, run):
+        _require(run, "abandoned", run.state == RunState.ATTENTION)
+        text = "The secret is retired. The target was not asked again and may accept every value."
+        if run.halted_in in TAKEN_BACK:
+            give_up(Work(lease), text)
+        else:
+            end(Work(lease), text, is_trouble=True)
 
 
 def _standing(run: Run) -> str:

@@ -120,7 +120,7 @@ def distribute(work: Work) -> bool:
     if summary.waiting:
         return work.sleep_until(Now() + RECHECK, f"{summary.waiting} deliveries are under way.")
     if work.run.previous is None:
-        return _end(work, _without_earlier_value(work))
+        return end(work, _without_earlier_value(work))
     work.lease.write(grace_until=Now() + F("grace"))
     return work.move(
         RunState.GRACE, "Every consumer has the new version; the old one goes on working."
@@ -152,10 +152,10 @@ def revoke(work: Work) -> bool:
     if work.rotator.verifies and work.probe(work.previous) is not Answer.REFUSED:
         return work.wait("The target does not refuse the old value yet.")
     if not work.rotator.verifies:
-        return _end(
+        return end(
             work, "The old value was ended as far as the console can; the target cannot be asked."
         )
-    return _end(work, "The old value is refused and no session of it is left.")
+    return end(work, "The old value is refused and no session of it is left.")
 
 
 def roll_back(work: Work) -> bool:
@@ -226,11 +226,15 @@ def give_up(work: Work, text: str) -> bool:
     return False
 
 
-def _end(work: Work, text: str) -> bool:
+def end(work: Work, text: str, *, is_trouble: bool = False) -> bool:
+    """End the run after its promotion, and forget the old value; `text` says what became of it."""
+    reason = text[:500] if is_trouble else ""
     with transaction.atomic():
         if work.run.previous is not None:
             work.run.previous.end(VersionState.REVOKED)
-        work.lease.move(RunState.REVOKED, text, ended_at=Now(), reason="")
+        work.lease.move(
+            RunState.REVOKED, text, is_trouble=is_trouble, ended_at=Now(), reason=reason
+        )
     return False
 
 

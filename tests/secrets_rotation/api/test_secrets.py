@@ -242,6 +242,35 @@ def test_a_target_is_corrected_while_its_run_waits_for_a_person(officer, paper, 
     assert len(PAPERS["two"].accepts) == 1
 
 
+def test_a_secret_whose_target_is_gone_can_be_retired(officer, paper, settings):
+    id = rotated_into_attention(officer, paper, settings)
+
+    assert officer.delete(f"/secrets/{id}").status_code == 204
+
+    run = Run.objects.get()
+    assert (run.state, run.leased_until) == ("ROLLED_BACK", None)
+    assert run.reason.startswith("The secret is retired. The target was not asked again")
+    assert not VersionValue.objects.exists()
+
+
+def test_a_target_that_is_gone_before_the_old_value_ended_is_said(
+    officer, make_secret, paper_of, settings
+):
+    settings.ROTATION_ATTEMPTS = 0
+    secret = make_secret(rules={"grace": timedelta(0)})
+    body = {"secretType": "DATABASE", "secretName": secret.name}
+    officer.post("/secrets/rotation/rotate", body)
+    paper_of(secret).sessions.append("4711")
+    assert officer.post("/secrets/rotation/rotate", body).json()["state"] == "ATTENTION"
+
+    assert officer.delete(f"/secrets/{secret.pk}").status_code == 204
+
+    run = Run.objects.latest("pk")
+    assert (run.state, run.steps.last().is_trouble) == ("REVOKED", True)
+    assert "may accept every value" in run.reason
+    assert not VersionValue.objects.exists()
+
+
 def test_an_override_is_changed_as_a_whole(officer, paper):
     id = officer.post("/secrets", NEW | {"policy": {"rotationIntervalDays": 10}}).json()["id"]
 

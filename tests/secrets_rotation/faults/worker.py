@@ -52,7 +52,7 @@ class Points:
 
         for name in ("write", "move", "take_principal"):
             setattr(lease.Lease, name, self.after_commit(getattr(lease.Lease, name)))
-        for name in ("promote", "_end", "give_up"):
+        for name in ("promote", "end", "give_up"):
             setattr(steps, name, self.after_commit(getattr(steps, name)))
         steps.STEPS["VERIFIED"] = steps.promote
         for rotator in registry.ROTATORS.values():
