@@ -90,7 +90,10 @@ class Lease:
     ) -> None:
         """Bring the run to a state, with the step and the audit event that tell of it."""
         self.write(state=state, **fields)
-        if state not in AT_THE_TARGET:
+        if state in AT_THE_TARGET:
+            # Never shorter than the lease that a rotator is told of.
+            self._principal().update(leased_until=Now() + LENGTH)
+        else:
             self.release_principal()
         actor = actor or current().actor()
         tell(self.run_id, state, text, actor, is_trouble=is_trouble)
@@ -113,7 +116,10 @@ class Lease:
         )
 
     def release_principal(self) -> None:
-        PrincipalLock.objects.filter(run_id=self.run_id, fence=self.fence).delete()
+        self._principal().delete()
+
+    def _principal(self) -> Any:
+        return PrincipalLock.objects.filter(run_id=self.run_id, fence=self.fence)
 
     def _mine(self) -> Any:
         return Run.objects.filter(pk=self.run_id, fence=self.fence)

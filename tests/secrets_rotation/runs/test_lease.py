@@ -103,6 +103,17 @@ def test_a_principal_is_locked_for_one_run_and_freed_with_its_lease(run, make_se
     assert not PrincipalLock.objects.exists()
 
 
+def test_a_principal_is_held_no_shorter_than_the_lease(run):
+    held = Lease.take(run.pk)
+    held.take_principal("postgresql://db/app")
+    PrincipalLock.objects.update(leased_until=timezone.now() + timedelta(seconds=1))
+
+    held.move(RunState.SETTING, "The target refuses both values. Setting anew.")
+
+    run.refresh_from_db()
+    assert PrincipalLock.objects.get().leased_until >= run.leased_until
+
+
 def test_the_principal_of_a_dead_process_is_taken_over(run, make_secret):
     other = start(make_secret("other"), trigger=Trigger.MANUAL)
     Lease.take(run.pk).take_principal("postgresql://db/app")
