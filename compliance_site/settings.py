@@ -326,6 +326,9 @@ EMAIL_USE_TLS = env_bool("EMAIL_USE_TLS", False)
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env_str("DEFAULT_FROM_EMAIL", "compliance-console@localhost")
 
+# Error reports and, with DEBUG on, error pages
+DEFAULT_EXCEPTION_REPORTER_FILTER = "compliance_site.foundation.error_reports.NoVariables"
+
 # Logs
 LOGGING = logging_config(
     level=env_str("LOG_LEVEL", "INFO"),
