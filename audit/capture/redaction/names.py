@@ -40,7 +40,8 @@ _SECRET_PAIR = re.compile(
     re.VERBOSE,
 )
 # Sensitive as the whole name only: `{"session": "..."}`, but `tradingSession`, `cards`.
-_SECRET_NAME = re.compile(r"session|card|pan")
+# `newValue` is what a rotation calls a secret; it is one wherever else it is sent by mistake.
+_SECRET_NAME = re.compile(r"session|card|pan|newvalue")
 # What takes the secret out of `token` and `pin`: crypto tokens, counted tokens, pin bars.
 _HARMLESS_PAIR = re.compile(
     r"""

@@ -30,6 +30,7 @@ credential credentials userCredentials cred
 privateKey private_key private.key PRIVATEKEY sshKey signing_key masterKey
 otp OTP totp otpCode pin PIN userPin pinCode PINs
 cvv cvv2 CVC card cardNumber card_number card_no cardPan pan creditCard cardHolder paymentCard
+newValue new_value newvalue NEW-VALUE
 session sessionId session_id session_token sessionKey userSession PHPSESSID JSESSIONID cookie Set-Cookie cookies
 csrf csrfToken csrfmiddlewaretoken XSRF-TOKEN jwt bearer recovery_code seedPhrase mnemonic
 user[password] user[api_key]
@@ -42,6 +43,7 @@ author authored authors authority authorized isAuthenticated unauthorized coauth
 pinned unpinned spinning shipping pinterest opinion pineapple pint
 discard discarded cardinal cardinality wildcard scorecard cardiology
 tokenized tokenizer tokenization
+oldValue value newValueDate renewValue
 possession obsession secretary secretariat usecRetry
 key keys cacheKey sort_key publicKey idempotencyKey monkey keyboard
 tradingSession marketSession sessionVolume session_high sessionStart sessions session_vwap
