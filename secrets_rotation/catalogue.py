@@ -61,19 +61,19 @@ def policy_of(secret_type: str) -> Policy:
     """Return the type's policy; raise `UnknownSecretError` naming the nearest type."""
     types = {policy.secret_type: policy for policy in Policy.objects.all()}
     if secret_type not in types:
-        raise UnknownSecretError(f"There is no type {secret_type!r}{_nearest(secret_type, types)}")
+        # Not quoted: people put values in the wrong place.
+        raise UnknownSecretError(f"There is no such type{_nearest(secret_type, types)}")
     return types[secret_type]
 
 
 def find(secret_type: str, name: str) -> Secret:
     """Return a living secret; raise `UnknownSecretError` naming the nearest type or name."""
     policy = policy_of(secret_type)
-    living = Secret.objects.living().filter(policy=policy)
-    secret = living.filter(name=name).first()
-    if secret is None:
-        near = _nearest(name, living.values_list("name", flat=True))
-        raise UnknownSecretError(f"There is no {secret_type} secret {name!r}{near}")
-    return secret
+    # Not looked for by the database, whose log may show what was.
+    living = {secret.name: secret for secret in Secret.objects.living().filter(policy=policy)}
+    if name not in living:
+        raise UnknownSecretError(f"There is no such {secret_type} secret{_nearest(name, living)}")
+    return living[name]
 
 
 def add(description: Description) -> Secret:

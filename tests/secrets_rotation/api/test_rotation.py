@@ -2,6 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import time_machine
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from audit.models import AuditLog
 from secrets_rotation.models import Policy, Rotation, Run, Secret, Version
@@ -65,6 +67,20 @@ def test_the_value_is_nowhere_in_the_log(make_secret, rotate):
     logs = AuditLog.objects.filter(resource="/secrets/rotation/rotate")
     assert logs.count() == 1
     assert not [row for row in AuditLog.objects.values() if STRONG in str(row)]
+
+
+@pytest.mark.parametrize("field", ["secretType", "secretName"])
+def test_a_value_in_the_place_of_a_name_is_not_quoted_and_not_looked_for(
+    make_secret, rotate, field
+):
+    make_secret()
+
+    with CaptureQueriesContext(connection) as queries:
+        answer = rotate(**{field: STRONG})
+
+    assert answer.status_code == 404
+    assert STRONG not in answer.content.decode()
+    assert not [query for query in queries if STRONG in query["sql"]]
 
 
 def test_while_the_target_is_silent_the_run_goes_on_by_itself(make_secret, rotate, paper_of):
