@@ -37,6 +37,7 @@ from secrets_rotation.models import (
     VersionState,
     VersionValue,
 )
+from secrets_rotation.unforeseen import texts_withheld
 
 # A delivery whose worker was killed is taken up again after this.
 LEASE = timedelta(seconds=6 * DEADLINE)
@@ -201,7 +202,9 @@ def _attempt(claim: Claim) -> bool:
 
 def _bring(delivery: Delivery) -> None:
     destination = registry.destination_of(delivery.consumer)
-    destination.deliver(_parcel(delivery.version, keeps_earlier=destination.keeps_earlier))
+    parcel = _parcel(delivery.version, keeps_earlier=destination.keeps_earlier)
+    with texts_withheld():
+        destination.deliver(parcel)
 
 
 def _parcel(version: Version, *, keeps_earlier: bool) -> Parcel:

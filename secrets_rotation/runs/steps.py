@@ -39,6 +39,7 @@ from secrets_rotation.policies.rules import rules_in_force
 from secrets_rotation.rotators.base import Answer
 from secrets_rotation.runs.start import pending_version
 from secrets_rotation.runs.work import Work
+from secrets_rotation.unforeseen import texts_withheld
 
 RECHECK = timedelta(minutes=1)
 # Some targets apply a change a moment after they answered.
@@ -146,8 +147,10 @@ def revoke(work: Work) -> bool:
     if not work.lease.take_principal(work.rotator.principal()):
         return work.sleep_until(Now(), "Another rotation is at work on the same principal.")
     work.lease.confirm()
-    work.rotator.revoke(work.previous, work.pending, work.lease)
-    if left := work.rotator.in_use(work.previous):
+    with texts_withheld():
+        work.rotator.revoke(work.previous, work.pending, work.lease)
+        left = work.rotator.in_use(work.previous)
+    if left:
         return work.wait(f"{len(left)} sessions of the old value are still open.")
     if work.rotator.verifies and work.probe(work.previous) is not Answer.REFUSED:
         return work.wait("The target does not refuse the old value yet.")
@@ -163,7 +166,8 @@ def roll_back(work: Work) -> bool:
     if not work.lease.take_principal(work.rotator.principal()):
         return work.sleep_until(Now(), "Another rotation is at work on the same principal.")
     work.lease.confirm()
-    work.rotator.discard(work.pending, work.previous, work.lease)
+    with texts_withheld():
+        work.rotator.discard(work.pending, work.previous, work.lease)
     if work.rotator.verifies:
         if work.probe(work.pending) is not Answer.REFUSED:
             return work.wait("The target does not refuse the value that was taken back.")
@@ -190,7 +194,8 @@ def _answer_of_previous(work: Work) -> Answer:
 def _set(work: Work) -> bool:
     work.lease.confirm()
     try:
-        work.rotator.set(work.pending, work.previous, work.lease)
+        with texts_withheld():
+            work.rotator.set(work.pending, work.previous, work.lease)
     except ValueRefusedError as exc:
         return _refused(work, exc.rule)
     return _is_set(work, "The new value is set at the target.")

@@ -6,6 +6,7 @@ from secrets_rotation.models import Run, VersionState
 from secrets_rotation.rotators.base import Usage
 from secrets_rotation.rotators.registry import rotator_of
 from secrets_rotation.runs.work import credential_of
+from secrets_rotation.unforeseen import texts_withheld
 
 
 def usages(run: Run) -> list[Usage]:
@@ -16,4 +17,5 @@ def usages(run: Run) -> list[Usage]:
     old = run.previous
     if old is None or old.state != VersionState.PREVIOUS:
         return []
-    return rotator_of(run.secret).in_use(credential_of(old))
+    with texts_withheld():
+        return rotator_of(run.secret).in_use(credential_of(old))

@@ -15,6 +15,7 @@ from secrets_rotation.models import Run, RunState, Version
 from secrets_rotation.rotators.base import Answer, Credential, Rotator
 from secrets_rotation.rotators.registry import rotator_of
 from secrets_rotation.runs.lease import Lease
+from secrets_rotation.unforeseen import texts_withheld
 
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(minutes=10)
@@ -44,7 +45,8 @@ class Work:
 
     def probe(self, credential: Credential) -> Answer:
         self.lease.confirm()
-        return self.rotator.probe(credential)
+        with texts_withheld():
+            return self.rotator.probe(credential)
 
     def move(self, state: RunState, text: str, *, is_trouble: bool = False) -> bool:
         """Go on to a state, where attempts are counted anew; True, for the run goes on."""

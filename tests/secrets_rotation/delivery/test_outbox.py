@@ -12,6 +12,7 @@ from secrets_rotation.delivery.destinations.file import File
 from secrets_rotation.delivery.outbox import DeliverySummary
 from secrets_rotation.exceptions import DeliveryError
 from secrets_rotation.models import Delivery, DeliveryState, RunState, VersionState
+from secrets_rotation.unforeseen import UnforeseenError
 from tests.secrets_rotation.delivery.conftest import VALUE
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("actor")]
@@ -186,10 +187,11 @@ def test_one_that_breaks_its_worker_is_not_first_in_line_again(
     outbox.enqueue(version)
 
     def broken(self, parcel):
-        raise ZeroDivisionError
+        raise RuntimeError(parcel.value.reveal())
 
     monkeypatch.setattr(File, "deliver", broken)
-    with pytest.raises(ZeroDivisionError):
+    # Without the text, in which the value is.
+    with pytest.raises(UnforeseenError, match=r"^RuntimeError$"):
         outbox.deliver_due()
 
     assert outbox.deliver_due() == 1
