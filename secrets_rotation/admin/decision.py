@@ -12,13 +12,14 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from compliance_site.foundation.secret_text import SecretText
+from secrets_rotation import tasks
 from secrets_rotation.admin.fields import ConfirmationForm, SecretTextField
 from secrets_rotation.admin.pages import for_officers, go, page, refuse
 from secrets_rotation.admin.secret import consumer_rows
 from secrets_rotation.exceptions import RunBusyError, RunStateError
 from secrets_rotation.models import Run, RunState
 from secrets_rotation.models.runs import BEFORE_PROMOTION
-from secrets_rotation.runs import actions, machine
+from secrets_rotation.runs import actions
 
 RUN_PAGE = "admin:secrets_rotation_run_change"
 
@@ -81,7 +82,7 @@ def _made(
         decision.act(run, value)
     except (RunBusyError, RunStateError) as exc:
         return refuse(request, str(exc), RUN_PAGE, run.pk)
-    machine.advance(run.pk)
+    tasks.advance_now(run.pk)
     return go(request, decision.done, RUN_PAGE, run.pk)
 
 
@@ -131,7 +132,7 @@ ALL = (
         "The old value ends at once, and with it the sessions that it opened. Whoever does not"
         " use the new one yet is locked out.",
         "The grace is ended.",
-        lambda run: run.state == RunState.GRACE,
+        lambda run: run.state in (RunState.DISTRIBUTING, RunState.GRACE),
         lambda run, value: actions.end_grace(run),
     ),
 )

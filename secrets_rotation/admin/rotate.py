@@ -12,6 +12,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from compliance_site.foundation.master_key import EnvelopeError
+from secrets_rotation import tasks
 from secrets_rotation.admin.fields import ConfirmationForm, SecretTextField
 from secrets_rotation.admin.pages import for_officers, page, refuse
 from secrets_rotation.exceptions import (
@@ -22,7 +23,6 @@ from secrets_rotation.exceptions import (
     ValueUnfitError,
 )
 from secrets_rotation.models import Run, Secret, Trigger
-from secrets_rotation.runs import machine
 from secrets_rotation.runs.dry_run import DryRun, dry_run, target_problems
 from secrets_rotation.runs.start import start
 
@@ -51,7 +51,7 @@ def rotate(request: HttpRequest, id: int) -> HttpResponse:
         except RunInFlightError as exc:
             return refuse(request, str(exc), RUN_PAGE, exc.run_id)
         if run is not None:
-            machine.advance(run.pk)
+            tasks.advance_now(run.pk)
             return redirect(RUN_PAGE, run.pk)
     return _form_page(request, secret, form, dry_run(secret))
 

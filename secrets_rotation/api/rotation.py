@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from compliance_site.foundation.api.filters import refuse_unknown
-from secrets_rotation import catalogue, reading
+from secrets_rotation import catalogue, reading, tasks
 from secrets_rotation.api.errors import RotationView, Unprocessable
 from secrets_rotation.api.permissions import Rotates, SeesRotation
 from secrets_rotation.api.rotation_serializers import (
@@ -25,7 +25,6 @@ from secrets_rotation.api.rotation_serializers import (
 from secrets_rotation.models import Policy, Rotation, Run, RunState, Secret, Trigger
 from secrets_rotation.policies.change import change_policy, effects_of
 from secrets_rotation.policies.preview import becoming_due
-from secrets_rotation.runs import machine
 from secrets_rotation.runs.start import start
 
 IDEMPOTENCY_KEY = OpenApiParameter(
@@ -71,7 +70,7 @@ class Rotate(RotationView):
             supplied=wanted.get("newValue"),
             idempotency_key=idempotency_key(request),
         )
-        machine.advance(run.pk)
+        tasks.advance_now(run.pk)
         return rotated(run)
 
 

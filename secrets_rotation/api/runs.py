@@ -10,6 +10,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from secrets_rotation import tasks
 from secrets_rotation.api.errors import RotationView
 from secrets_rotation.api.permissions import Rotates, SeesRotation
 from secrets_rotation.api.secrets_serializers import (
@@ -18,7 +19,7 @@ from secrets_rotation.api.secrets_serializers import (
     UsagesSerializer,
 )
 from secrets_rotation.models import Run
-from secrets_rotation.runs import actions, machine
+from secrets_rotation.runs import actions
 from secrets_rotation.runs.usage import usages
 
 
@@ -56,7 +57,7 @@ class RunAction(RotationView):
         """Decide, and show what became of the run."""
         (decide,) = self.decision
         decide(run_of(id))
-        machine.advance(id)
+        tasks.advance_now(id)
         return Response(RunSerializer(run_of(id)).data)
 
 
@@ -85,5 +86,5 @@ class Adopt(RotationView):
         body = AdoptSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         actions.adopt(run_of(id), body.validated_data.get("newValue"))
-        machine.advance(id)
+        tasks.advance_now(id)
         return Response(RunSerializer(run_of(id)).data)

@@ -6,6 +6,8 @@ the promotion also ROLLING_BACK, ROLLED_BACK; from anywhere ATTENTION, when a pe
 
 from __future__ import annotations
 
+import logging
+
 from compliance_site.foundation.master_key import EnvelopeError
 from secrets_rotation.declared import SettingsError
 from secrets_rotation.exceptions import LeaseLostError, TargetUnknownError, UnknownRotatorError
@@ -13,6 +15,9 @@ from secrets_rotation.models import VersionValue
 from secrets_rotation.runs.lease import Lease
 from secrets_rotation.runs.steps import STEPS
 from secrets_rotation.runs.work import Work
+from secrets_rotation.unforeseen import UnforeseenError
+
+logger = logging.getLogger(__name__)
 
 
 def advance(run_id: int) -> bool:
@@ -47,5 +52,9 @@ def _step(lease: Lease) -> bool:
         raise
     except TargetUnknownError as exc:
         return work.wait(f"The target did not answer clearly: {exc.reason}.")
+    except UnforeseenError as exc:
+        # A fault of ours: it is logged, and counted like a target that does not answer.
+        logger.exception("Run %s: the rotator broke.", lease.run_id)
+        return work.wait(f"The console's rotator broke: {exc}.")
     except (EnvelopeError, SettingsError, UnknownRotatorError) as exc:
         return work.ask(f"The console cannot work on it: {exc}")

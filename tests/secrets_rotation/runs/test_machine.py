@@ -440,3 +440,21 @@ def test_nothing_is_said_of_a_target_that_cannot_be_asked(make_secret, monkeypat
 
     assert run.state == RunState.REVOKED
     assert "is refused" not in run.steps.last().text
+
+
+def test_a_rotator_that_breaks_is_counted_and_ends_with_a_person(
+    make_secret, monkeypatch, settings
+):
+    settings.ROTATION_ATTEMPTS = 1
+    secret = make_secret()
+    rotate(secret)
+
+    def broken(*arguments):
+        raise KeyError("correct-horse")
+
+    monkeypatch.setattr(PaperRotator, "set", broken)
+    run = later(rotate(secret))
+
+    assert run.state == RunState.ATTENTION
+    assert run.reason == "Given up after 1 attempts: The console's rotator broke: KeyError."
+    assert states(secret) == {1: "current", 2: "pending"}
