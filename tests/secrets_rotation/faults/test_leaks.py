@@ -100,7 +100,8 @@ def assert_looked_at_something(console, places):
     logs = "".join(path.read_text() for path in places["log files"].iterdir())
     messages = b"".join(path.read_bytes() for path in places["Valkey's files"].rglob("*.aof"))
     assert b"secrets_rotation.advance" in messages
-    assert "raised unexpected: UnforeseenError" in logs
+    assert "the rotator broke" in logs
+    assert "UnforeseenError: " in logs
     assert "SecretText(…)" in logs
     assert "Credential(" in logs
 
