@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db import transaction
+from django.db import models, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
@@ -111,10 +111,18 @@ def carry_on() -> list[int]:
 def progress(emergency: BreakGlass) -> dict[str, int]:
     """Return how many secrets are rotated, under way, waiting and in need of a person."""
     counts = {"rotated": 0, "underWay": 0, "waiting": 0, "needsPerson": 0}
-    stuck = Run.objects.filter(secret=OuterRef("secret"), state=RunState.ATTENTION)
-    for member in emergency.members.select_related("run").annotate(is_stuck=Exists(stuck)):
-        counts[_stage(member, is_stuck=member.is_stuck)] += 1
+    for _, stage in staged(emergency.members.select_related("run")):
+        counts[stage] += 1
     return counts
+
+
+def staged(
+    members: models.QuerySet[BreakGlassMember],
+) -> list[tuple[BreakGlassMember, str]]:
+    """Return each member with the count of `progress` that it belongs to."""
+    stuck = Run.objects.filter(secret=OuterRef("secret"), state=RunState.ATTENTION)
+    found = members.annotate(is_stuck=Exists(stuck))
+    return [(member, _stage(member, is_stuck=member.is_stuck)) for member in found]
 
 
 def _ready(emergency: BreakGlass) -> list[BreakGlassMember]:
@@ -124,7 +132,7 @@ def _ready(emergency: BreakGlass) -> list[BreakGlassMember]:
             "secret__depends_on"
         )
     )
-    unsettled = {member.secret_id for member in members if not _is_promoted(member)}
+    unsettled = {member.secret_id for member in members if not is_promoted(member)}
     waiting = [member for member in members if member.run_id is None and not member.obstacle]
     return [
         member
@@ -145,7 +153,7 @@ def _stage(member: BreakGlassMember, *, is_stuck: bool) -> str:
     return "rotated" if run.state == RunState.REVOKED else "underWay"
 
 
-def _is_promoted(member: BreakGlassMember) -> bool:
+def is_promoted(member: BreakGlassMember) -> bool:
     """Tell whether what depends on it may follow; a secret that cannot rotate holds nobody up."""
     return bool(member.obstacle) or (member.run is not None and member.run.state in PROMOTED)
 

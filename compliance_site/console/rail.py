@@ -49,6 +49,7 @@ PAGES = {
         Page("Calendar", "admin:secrets_rotation_secret_calendar", is_person),
         Page("Runs", "admin:secrets_rotation_run_changelist", is_person),
         Page("Grace", "admin:secrets_rotation_run_grace", is_person),
+        Page("Break-glass", "admin:secrets_rotation_breakglass_changelist", is_person),
         Page("Policies", "admin:secrets_rotation_policy_changelist", is_person),
     ),
     "Administration": (

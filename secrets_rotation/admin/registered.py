@@ -9,8 +9,10 @@ from django.http import HttpRequest
 from django.urls import URLPattern, path
 
 from secrets_rotation.admin import (
+    ask,
     calendar,
     decision,
+    emergency,
     grace,
     policy,
     rotate,
@@ -73,6 +75,16 @@ class RunAdmin(PagesAdmin):
         ("<int:id>/change/", "change", run.detail),
         ("<int:id>/live/", "live", run.live),
         ("<int:id>/<slug:decision>/", "decide", decision.decide),
+    )
+
+
+class BreakGlassAdmin(PagesAdmin):
+    pages = (
+        ("", "changelist", emergency.listing),
+        ("ask/", "ask", ask.ask),
+        ("<int:id>/change/", "change", emergency.detail),
+        ("<int:id>/live/", "live", emergency.live),
+        ("<int:id>/<slug:decision>/", "decide", emergency.decide),
     )
 
 

@@ -9,7 +9,7 @@ from django import template
 from django.utils import timezone
 
 from secrets_rotation.admin.rules_form import number_and_unit
-from secrets_rotation.models import RunState, VersionState
+from secrets_rotation.models import BreakGlassState, RunState, VersionState
 from secrets_rotation.reading import Scheduled, Status
 
 register = template.Library()
@@ -25,6 +25,8 @@ TONES: dict[str, str] = {
     RunState.ROLLED_BACK: "warn",
     VersionState.CURRENT: "good",
     VersionState.PREVIOUS: "warn",
+    BreakGlassState.REQUESTED: "warn",
+    BreakGlassState.DONE: "good",
 }
 # What a state means, for those who do not know the machine.
 MEANINGS: dict[str, str] = {
@@ -44,6 +46,10 @@ MEANINGS: dict[str, str] = {
     VersionState.PREVIOUS: "superseded, still accepted",
     VersionState.REVOKED: "ended",
     VersionState.DISCARDED: "never became current",
+    BreakGlassState.REQUESTED: "another security officer has to approve it",
+    BreakGlassState.REJECTED: "nothing was rotated",
+    BreakGlassState.ROTATING: "approved, the rotations are under way",
+    BreakGlassState.DONE: "every rotation has ended or needs a person",
 }
 
 

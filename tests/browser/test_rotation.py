@@ -10,6 +10,7 @@ from psycopg import sql
 
 from audit.capture.actors import Actor, acting_as
 from compliance_site.foundation.roles import Role
+from secrets_rotation import break_glass
 from secrets_rotation.models import Secret, Trigger
 from secrets_rotation.runs import machine
 from secrets_rotation.runs.start import start
@@ -35,6 +36,11 @@ def officer(committed_db, make_user):
     return make_user("olivia", Role.SECURITY_OFFICER)
 
 
+@pytest.fixture
+def second_officer(committed_db, make_user):
+    return make_user("oscar", Role.SECURITY_OFFICER)
+
+
 def opens(role, password):
     url = urlsplit(os.environ["DATABASE_ADMIN_URL"])
     try:
@@ -46,9 +52,9 @@ def opens(role, password):
     return True
 
 
-def sign_in(page):
+def sign_in(page, name="olivia"):
     page.goto("/")
-    page.get_by_label("User name").fill("olivia")
+    page.get_by_label("User name").fill(name)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("heading", level=1).filter(has_text="Recording:").wait_for()
@@ -111,6 +117,46 @@ def begin():
     return start(Secret.objects.get(), trigger=Trigger.MANUAL).pk
 
 
+def carry_emergencies_on():
+    for run_id in break_glass.carry_on():
+        machine.advance(run_id)
+    break_glass.carry_on()
+
+
+def test_two_officers_rotate_everything_of_a_type_in_an_emergency(
+    role, officer, second_officer, open_browser
+):
+    first, second = open_browser(), open_browser(390, "dark")
+    sign_in(first)
+    add_secret(first, role)
+    first.get_by_role("link", name="Break-glass").click()
+    heading(first, "No emergency is under way")
+    first.get_by_role("link", name="Ask", exact=True).click()
+    first.get_by_label("Which secrets").select_option("type:API_KEY")
+    first.get_by_label("Reason").fill("A backup leaked")
+    first.get_by_label("Without grace").check()
+    first.get_by_role("button", name="Show what would be rotated").click()
+    heading(first, "1 secret of type API_KEY would be rotated")
+    first.get_by_role("button", name="Ask for it").click()
+    heading(first, "Waits for a second security officer: type API_KEY")
+    first.get_by_text("You asked for it, so you cannot approve it.").wait_for()
+    assert first.get_by_role("link", name="Approve").count() == 0
+
+    sign_in(second, "oscar")
+    second.goto(first.url)
+    second.get_by_role("link", name="Approve").click()
+    heading(second, "Approve: type API_KEY?")
+    second.get_by_label("Type type API_KEY to confirm").fill("type API_KEY")
+    second.get_by_role("button", name="Approve").click()
+    heading(second, "0 of 1 rotated")
+    in_a_thread(carry_emergencies_on)
+
+    # By itself, without a click.
+    heading(second, "Done: 1 of 1 rotated, every old value is ended")
+    assert "oscar" in second.inner_text("main")
+    assert not opens(role, FIRST)
+
+
 def test_an_officer_rotates_a_database_password_and_watches_it_finish(role, officer, open_browser):
     page = open_browser()
     sign_in(page)
@@ -171,6 +217,6 @@ def test_every_page_fits_wide_and_narrow(role, officer, open_browser):
     for width, scheme in SIZES:
         page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(color_scheme=scheme)
-        for path in ("secret/", "secret/calendar/", "run/", "run/grace/", "policy/"):
+        for path in ("secret/", "secret/calendar/", "run/", "run/grace/", "breakglass/", "policy/"):
             page.goto(f"/admin/secrets_rotation/{path}")
             assert fits(page), (path, width)

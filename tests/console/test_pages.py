@@ -19,7 +19,7 @@ def rail_of(answer):
     return re.findall(r'<a href="([^"]+)"( aria-current="page")?>([^<]+)<', rail)
 
 
-SECRETS = ["Secrets", "Calendar", "Runs", "Grace", "Policies"]
+SECRETS = ["Secrets", "Calendar", "Runs", "Grace", "Break-glass", "Policies"]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,7 @@ def test_the_rail_shows_what_the_role_may_open(client_as, role, labels):
         ("/admin/audit/auditlog/?action=READ", "Log"),
         ("/admin/secrets_rotation/secret/", "Secrets"),
         ("/admin/secrets_rotation/secret/calendar/", "Calendar"),
+        ("/admin/secrets_rotation/breakglass/", "Break-glass"),
     ],
 )
 def test_the_rail_marks_the_page_that_is_open(client_as, path, label):

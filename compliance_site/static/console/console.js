@@ -78,3 +78,8 @@ for (const button of document.querySelectorAll("[data-copy-link]")) {
     button.textContent = "Copied";
   });
 }
+
+for (const button of document.querySelectorAll("[data-print]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => window.print());
+}
