@@ -35,7 +35,8 @@ class Setting:
     """One declared setting.
 
     `kind` is str, int, bool, list or dict. A `secret` one is a str or a dict; it is stored
-    sealed and never shown. One that is `required` has no default.
+    sealed and never shown. One that is `required` has no default. A str with `has_lines` holds
+    several lines, such as PEM.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Setting:
     default: Any = None
     required: bool = False
     secret: bool = False
+    has_lines: bool = False
 
 
 @dataclass(frozen=True)

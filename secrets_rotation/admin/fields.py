@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 
 from compliance_site.foundation.secret_text import SecretText
-from secrets_rotation.models import Secret
+from secrets_rotation.models import Consumer, Secret
 
 LONGEST_SUPPLIED = 4_096
 
@@ -42,19 +42,19 @@ class SecretTextField(forms.CharField):
 
 
 class ConfirmationForm(forms.Form):
-    """The name of the secret, typed: nobody acts on the wrong one by a slip."""
+    """The name of a secret or consumer, typed: nobody acts on the wrong one by a slip."""
 
     name = forms.CharField(
-        label="Type the secret's name to confirm",
+        label="Type the name to confirm",
         widget=forms.TextInput({"autocomplete": "off", "spellcheck": "false"}),
     )
 
-    def __init__(self, secret: Secret, data: Any = None) -> None:
+    def __init__(self, named: Secret | Consumer, data: Any = None) -> None:
         super().__init__(data)
-        self.secret = secret
+        self.named = named
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]
-        if name != self.secret.name:
-            raise forms.ValidationError(f"That is not the name; type {self.secret.name}.")
+        if name != self.named.name:
+            raise forms.ValidationError(f"That is not the name; type {self.named.name}.")
         return name

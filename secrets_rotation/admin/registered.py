@@ -11,6 +11,7 @@ from django.urls import URLPattern, path
 from secrets_rotation.admin import (
     ask,
     calendar,
+    consumer_form,
     decision,
     emergency,
     grace,
@@ -62,6 +63,9 @@ class SecretAdmin(PagesAdmin):
         ("<int:id>/edit/", "edit", secret_form.edit),
         ("<int:id>/retire/", "retire", secret_form.retire),
         ("<int:id>/rotate/", "rotate", rotate.rotate),
+        ("<int:id>/consumers/add/", "consumer_add", consumer_form.add),
+        ("<int:id>/consumers/<int:consumer_id>/edit/", "consumer_edit", consumer_form.edit),
+        ("<int:id>/consumers/<int:consumer_id>/retire/", "consumer_retire", consumer_form.retire),
     )
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -1,4 +1,7 @@
-"""A form made of the settings that a rotator declares; the secret ones can only be written."""
+"""A form made of the settings that a rotator or a destination declares.
+
+The secret ones can only be written.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from django import forms
 from compliance_site.foundation.secret_text import SecretText
 from secrets_rotation.admin.fields import SecretTextarea, SecretTextField
 from secrets_rotation.declared import Setting
+from secrets_rotation.delivery.destinations.base import Destination
 from secrets_rotation.rotators.base import Rotator
 
 LONGEST = 10_000
@@ -21,23 +25,37 @@ STORED = "Stored. Leave it empty to keep what is there."
 
 @dataclass(frozen=True)
 class Described:
-    """A rotator as pages name it: a template would call the class itself."""
+    """A rotator or destination as pages name it: a template would call the class itself."""
 
     name: str
     title: str
     summary: str
 
 
-def described(rotator: type[Rotator]) -> Described:
-    return Described(rotator.name, rotator.title, rotator.summary)
+def described(kind: type[Rotator | Destination]) -> Described:
+    return Described(kind.name, kind.title, kind.summary)
+
+
+class LinesField(forms.CharField):
+    """A text of several lines, ended as they are stored: browsers send each with a return."""
+
+    def __init__(self, **options: Any) -> None:
+        area = forms.Textarea({"rows": 4, "spellcheck": "false", "class": "mono"})
+        super().__init__(max_length=LONGEST, widget=area, strip=False, **options)
+
+    def to_python(self, value: Any) -> str:
+        return (super().to_python(value) or "").replace("\r\n", "\n")
 
 
 class TargetForm(forms.Form):
-    """The settings of a target; `is_stored` when secret ones are kept where none are given."""
+    """The settings of a target or destination.
+
+    `is_stored` when secret ones are kept where none are given.
+    """
 
     def __init__(
         self,
-        rotator: type[Rotator],
+        kind: type[Rotator | Destination],
         data: Any = None,
         shown: Mapping[str, Any] | None = None,
         *,
@@ -45,8 +63,7 @@ class TargetForm(forms.Form):
     ) -> None:
         initial = {name: _initial(value) for name, value in (shown or {}).items()}
         super().__init__(data, prefix="target", initial=initial)
-        self.rotator = rotator
-        for setting in rotator.settings:
+        for setting in kind.settings:
             self.fields[setting.name] = _field(setting, is_stored=is_stored)
 
     def target(self) -> dict[str, Any]:
@@ -79,6 +96,8 @@ def _field(setting: Setting, *, is_stored: bool) -> forms.Field:
         )
     if setting.kind in (list, dict):
         return forms.JSONField(widget=_json_area(), **_as_json(options, setting))
+    if setting.has_lines:
+        return LinesField(**options)
     return forms.CharField(max_length=LONGEST, **options)
 
 

@@ -44,7 +44,9 @@ class KubernetesSecret(Destination):
         Setting("previousKey", "The key for the value before while it works, if any.", str, ""),
         Setting("url", "The API server; without it the cluster that the console is in.", str, ""),
         Setting("token", "A service account's token for that server.", str, secret=True),
-        Setting("caCertificate", "PEM of the cluster's certificate authority.", str, ""),
+        Setting(
+            "caCertificate", "PEM of the cluster's certificate authority.", str, "", has_lines=True
+        ),
     )
     address = ("url", "caCertificate")
 

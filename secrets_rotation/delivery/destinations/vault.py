@@ -52,7 +52,13 @@ class VaultKv2(Destination):
         Setting("roleId", "The role of an AppRole.", str, ""),
         Setting("roleSecretId", "The secret id of that role.", str, secret=True),
         Setting("roleMount", "Where AppRole is mounted.", str, "approle"),
-        Setting("caCertificate", "PEM of the authority to trust instead of the usual.", str, ""),
+        Setting(
+            "caCertificate",
+            "PEM of the authority to trust instead of the usual.",
+            str,
+            "",
+            has_lines=True,
+        ),
     )
     address = ("url", "roleMount", "namespace", "caCertificate")
 

@@ -29,7 +29,13 @@ class Webhook(Destination):
             secret=True,
         ),
         Setting("previous", "Send the version before too while it works.", bool, False),
-        Setting("caCertificate", "PEM of the authority to trust instead of the usual.", str, ""),
+        Setting(
+            "caCertificate",
+            "PEM of the authority to trust instead of the usual.",
+            str,
+            "",
+            has_lines=True,
+        ),
     )
     address = ("url", "caCertificate")
 
