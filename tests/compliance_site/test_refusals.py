@@ -95,7 +95,7 @@ ALL = sorted(set(addresses()))
 ADMIN = [address for address in ALL if address.startswith("/admin/") and address not in OPEN]
 ROTATION_ADMIN = [address for address in ADMIN if address.startswith("/admin/secrets_rotation/")]
 # Pages of rotation by which something is done; all others are there to be read.
-ROTATION_ACTS = ("add", "edit", "retire", "rotate", "1/1")
+ROTATION_ACTS = ("add", "ask", "edit", "retire", "rotate", "1/1")
 AUDIT_ADMIN = [address for address in ADMIN if address.startswith("/admin/audit/")]
 
 

@@ -131,7 +131,7 @@ class LeakyConsole(WholeConsole):
             )
 
     def send_task(self, name, *arguments):
-        with Celery(broker=self.endpoints.redis_url) as celery:
+        with Celery(broker=self.endpoints.redis_url, set_as_current=False) as celery:
             celery.send_task(name, arguments)
 
     def wait_for(self, statement, expected):
