@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
 from audit.capture.recording import record
@@ -70,10 +70,10 @@ def find(secret_type: str, name: str) -> Secret:
     """Return a living secret; raise `UnknownSecretError` naming the nearest type or name."""
     policy = policy_of(secret_type)
     # Not looked for by the database, whose log may show what was.
-    living = {secret.name: secret for secret in Secret.objects.living().filter(policy=policy)}
+    living = dict(Secret.objects.living().filter(policy=policy).values_list("name", "pk"))
     if name not in living:
         raise UnknownSecretError(f"There is no such {secret_type} secret{_nearest(name, living)}")
-    return living[name]
+    return Secret.objects.get(pk=living[name])
 
 
 def add(description: Description) -> Secret:
@@ -116,11 +116,14 @@ def change(
 ) -> None:
     """Change what people say of a secret; what is not given stays.
 
-    Secret settings that the new target leaves out keep their values. Raise `SettingsError`,
+    Secret settings that the new target leaves out keep their values, unless they would then go
+    to another address: those are to be given anew. Raise `SettingsError`,
     `SecretRetiredError`, or `RunInFlightError` when the target would change under a rotation
     that is at work; one that waits for a person may be waiting for just that.
     """
     with transaction.atomic():
+        if depends_on is not None:
+            _lock_dependencies()
         secret = _locked(secret)
         if target is not None:
             _change_target(secret, target)
@@ -188,7 +191,12 @@ def _locked(secret: Secret) -> Secret:
 
 def _change_target(secret: Secret, target: Mapping[str, Any]) -> None:
     _refuse_in_flight(secret, but=(RunState.ATTENTION,))
-    checked = checked_target(secret.rotator, _known_credential(secret) | dict(target))
+    kind = rotator_class(secret.rotator)
+    kept = {name: value for name, value in _known_credential(secret).items() if name not in target}
+    checked = checked_target(secret.rotator, kept | dict(target))
+    before = declared.merged(kind.settings, secret.target, None)
+    after = declared.merged(kind.settings, checked.shown, None)
+    declared.refuse_another_address(kind.address, before, after, kept)
     secret.target = checked.shown
     _store_credential(secret, checked)
 
@@ -222,6 +230,15 @@ def _check_override(
         raise policy_rules.PolicyError(problems)
 
 
+def _lock_dependencies() -> None:
+    """Let nobody else change what waits for what: two edits could make a circle together.
+
+    Taken before any secret's row, which the other one's new reference would wait for.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('secrets_rotation_dependencies'))")
+
+
 def _set_dependencies(secret: Secret, depends_on: Iterable[Secret]) -> None:
     """Set what is rotated before the secret, unless that would wait for the secret itself."""
     wanted = list(depends_on)
@@ -244,7 +261,7 @@ def _refuse_in_flight(secret: Secret, but: tuple[RunState, ...] = ()) -> None:
 
 
 def _tell(secret: Secret, action: Action, details: Mapping[str, Any]) -> None:
-    record(action, resource=f"/secrets/{secret.pk}", details={"secret": str(secret), **details})
+    record(action, resource=f"/secrets/{secret.pk}", details={"name": str(secret), **details})
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

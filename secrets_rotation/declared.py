@@ -85,6 +85,21 @@ def secret_settings(sealed: SecretText | None) -> dict[str, Any]:
     return dict(json.loads(sealed.reveal())) if sealed else {}
 
 
+def refuse_another_address(
+    address: Iterable[str],
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    kept: Iterable[str],
+) -> None:
+    """Raise `SettingsError` when secret settings that are kept would go somewhere else.
+
+    Or whoever may change an address could have them sent to one of his own.
+    """
+    moved = any(before[name] != after[name] for name in address)
+    if moved and (fields := dict.fromkeys(kept, "It would go to another address: give it again.")):
+        raise SettingsError(fields)
+
+
 def _wrapped(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _wrapped(inner) for key, inner in value.items()}

@@ -200,9 +200,7 @@ def _rechecked(consumer: Consumer, given: Mapping[str, Any], sealed: SecretText 
     }
     checked = _checked(kind, {**kept, **given})
     after = declared.merged(kind.settings, checked.shown, None)
-    if kept and any(after[name] != before[name] for name in kind.address):
-        # Or whoever may change an address could have them sent to one of his own.
-        raise SettingsError(dict.fromkeys(kept, "It would go to another address: give it again."))
+    declared.refuse_another_address(kind.address, before, after, kept)
     return checked
 
 

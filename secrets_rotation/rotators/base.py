@@ -71,6 +71,8 @@ class Rotator(ABC):
     # One sentence for `manage.py rotators`.
     summary: ClassVar[str]
     settings: ClassVar[tuple[Setting, ...]] = ()
+    # The settings that say where its secret ones are sent: with others, those are given anew.
+    address: ClassVar[tuple[str, ...]] = ()
     # Whether the old credential goes on working after the new one was set.
     overlaps: ClassVar[bool] = True
     # Whether the console makes the value. Where not, somebody has to supply it.

@@ -63,6 +63,7 @@ class CommandHook(Rotator):
         USERNAME,
         Setting("credentials", "What it needs beside the value.", kind=dict, secret=True),
     )
+    address = ("command",)
 
     @classmethod
     def problems(cls, target: Mapping[str, Any]) -> dict[str, str]:

@@ -66,6 +66,7 @@ class HttpApi(Rotator):
         USERNAME,
         CREDENTIALS,
     )
+    address = tuple(KNOWN)
 
     @classmethod
     def problems(cls, target: Mapping[str, Any]) -> dict[str, str]:

@@ -35,6 +35,7 @@ class Supplied(Rotator):
         USERNAME,
         CREDENTIALS,
     )
+    address = ("verify",)
     generates = False
 
     def __init__(self, target: Mapping[str, Any]) -> None:

@@ -51,6 +51,7 @@ class ValkeyAcl(Rotator):
             default=False,
         ),
     )
+    address = ("host", "port", "tls", "caFile")
 
     def __init__(self, target: Mapping[str, Any]) -> None:
         super().__init__(target)

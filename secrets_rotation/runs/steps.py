@@ -48,15 +48,15 @@ VERIFICATIONS = 3
 
 def begin(work: Work) -> bool:
     """PENDING: say durably that the target is about to be touched."""
-    if not work.lease.take_principal(work.rotator.principal()):
-        return work.sleep_until(Now(), "Another rotation is at work on the same principal.")
+    if not work.take_principal():
+        return False
     return work.move(RunState.SETTING, "The target is about to be changed.")
 
 
 def set_value(work: Work) -> bool:
     """SETTING: set the pending value unless the target takes it already."""
-    if not work.lease.take_principal(work.rotator.principal()):
-        return work.sleep_until(Now(), "Another rotation is at work on the same principal.")
+    if not work.take_principal():
+        return False
     if not work.rotator.verifies:
         return _set(work)
     answer = work.probe(work.pending)
@@ -144,8 +144,8 @@ def wait_for_grace(work: Work) -> bool:
 def revoke(work: Work) -> bool:
     """REVOKING: end the old value at the target, and see that it and its sessions are gone."""
     assert work.previous is not None, "a first value has nothing to revoke"
-    if not work.lease.take_principal(work.rotator.principal()):
-        return work.sleep_until(Now(), "Another rotation is at work on the same principal.")
+    if not work.take_principal():
+        return False
     work.lease.confirm()
     with texts_withheld():
         work.rotator.revoke(work.previous, work.pending, work.lease)
@@ -163,8 +163,8 @@ def revoke(work: Work) -> bool:
 
 def roll_back(work: Work) -> bool:
     """ROLLING_BACK: take the new value back and see that the current one works."""
-    if not work.lease.take_principal(work.rotator.principal()):
-        return work.sleep_until(Now(), "Another rotation is at work on the same principal.")
+    if not work.take_principal():
+        return False
     work.lease.confirm()
     with texts_withheld():
         work.rotator.discard(work.pending, work.previous, work.lease)

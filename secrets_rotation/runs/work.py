@@ -43,6 +43,12 @@ class Work:
         """Return what was current when the run began, None for a secret's first value."""
         return credential_of(self.run.previous) if self.run.previous else None
 
+    def take_principal(self) -> bool:
+        """Have the target to oneself; False while another rotation is at work on it."""
+        if self.lease.take_principal(self.rotator.principal()):
+            return True
+        return self.sleep_until(Now(), "Another rotation is at work on the same principal.")
+
     def probe(self, credential: Credential) -> Answer:
         self.lease.confirm()
         with texts_withheld():

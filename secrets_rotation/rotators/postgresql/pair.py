@@ -15,6 +15,7 @@ from secrets_rotation.rotators.base import Answer, Credential, Guard, Rotator, U
 from secrets_rotation.rotators.postgresql import probe, usage
 from secrets_rotation.rotators.postgresql.pair_setup import check_setup
 from secrets_rotation.rotators.postgresql.server import (
+    ADDRESS,
     SETTINGS,
     Login,
     Server,
@@ -41,6 +42,7 @@ class PostgresqlPair(Rotator):
         Setting("usernames", "The two roles that take turns.", list, required=True),
         Setting("group", "The role that owns everything; both are members.", required=True),
     )
+    address = ADDRESS
 
     def __init__(self, target: Mapping[str, Any]) -> None:
         super().__init__(target)

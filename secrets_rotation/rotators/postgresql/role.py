@@ -13,6 +13,7 @@ from secrets_rotation.exceptions import TargetUnknownError
 from secrets_rotation.rotators.base import Answer, Credential, Guard, Rotator, Usage
 from secrets_rotation.rotators.postgresql import probe, usage
 from secrets_rotation.rotators.postgresql.server import (
+    ADDRESS,
     SETTINGS,
     Login,
     Server,
@@ -33,6 +34,7 @@ class PostgresqlRole(Rotator):
     title = "PostgreSQL role"
     summary = "Changes the password of one role; what still has the old one cannot log in again."
     settings = (*SETTINGS, Setting("username", "The role that is rotated.", required=True))
+    address = ADDRESS
     overlaps = False
 
     def __init__(self, target: Mapping[str, Any]) -> None:

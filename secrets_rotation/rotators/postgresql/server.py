@@ -23,6 +23,7 @@ SETTINGS = (
     Setting("adminUser", "The role that changes passwords and ends sessions.", required=True),
     Setting("adminPassword", "Its password.", required=True, secret=True),
 )
+ADDRESS = ("host", "port", "sslmode", "sslRootCert")
 
 
 @dataclass(frozen=True)

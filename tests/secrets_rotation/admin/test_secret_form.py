@@ -46,7 +46,8 @@ def test_a_secret_is_added_by_the_catalogue_and_recorded_once(officer):
     assert secret.tags == ["eu", "payments"]
     assert stored(secret) == {"adminPassword": f"{MARKER}-admin"}
     assert not PolicyOverride.objects.exists()
-    assert [event["rotator"] for event in events("CREATE")] == ["paper"]
+    (told,) = events("CREATE")
+    assert (told["name"], told["rotator"]) == ("DATABASE orders_db", "paper")
 
 
 def test_the_rotators_to_choose_from_are_listed_first(officer):
@@ -125,6 +126,18 @@ def test_an_edit_keeps_the_secret_settings_that_are_left_empty(officer, make_sec
     assert (secret.owner, secret.tags, secret.target) == ("Orders", [], {"name": "other"})
     assert stored(secret) == {"adminPassword": f"{MARKER}-admin"}
     assert len(events("UPDATE")) == 1
+
+
+def test_secret_settings_are_not_sent_to_another_address(officer, monkeypatch):
+    monkeypatch.setattr(PaperRotator, "address", ("name",))
+    officer.post(ADD, FORM)
+    secret = Secret.objects.get(name="orders_db")
+
+    page = text_of(officer.post(f"{LIST}{secret.pk}/edit/", {"target-name": "other"}))
+
+    assert "It would go to another address: give it again." in page
+    secret.refresh_from_db()
+    assert secret.target == {"name": "orders"}
 
 
 def test_a_target_does_not_change_under_a_rotation(officer, make_secret):

@@ -149,6 +149,25 @@ def test_a_change_keeps_what_is_left_out(officer, paper):
     assert "very-secret-1" in credential
 
 
+def test_a_credential_does_not_follow_its_target_to_another_address_unseen(officer):
+    target = VALKEY | {"adminPassword": "very-secret-1"}
+    id = officer.post("/secrets", NEW | {"rotator": "valkey_acl", "target": target}).json()["id"]
+
+    def change(**changed):
+        shown = {name: target[name] for name in ("host", "username")}
+        return officer.patch(f"/secrets/{id}", {"target": shown | changed})
+
+    refused = change(host="elsewhere")
+
+    assert refused.status_code == 400
+    assert refused.json()["error"]["fields"] == {
+        "adminPassword": ["It would go to another address: give it again."]
+    }
+    assert Secret.objects.get().target["host"] == "cache"
+    assert change(username="other").status_code == 200
+    assert change(host="elsewhere", adminPassword="very-secret-2").status_code == 200
+
+
 def test_a_retired_secret_keeps_its_history_and_no_value(officer, paper):
     id = officer.post("/secrets", NEW).json()["id"]
     body = {"secretType": "API_KEY", "secretName": "exchange.key"}
