@@ -34,6 +34,12 @@ class Action(models.TextChoices):
     DELIVER = "DELIVER"
     DELIVERY_FAILED = "DELIVERY_FAILED"
     ACKNOWLEDGE = "ACKNOWLEDGE"
+    BACKUP = "BACKUP"
+    VERIFY = "VERIFY"
+    PRUNE = "PRUNE"
+    PIN = "PIN"
+    DOWNLOAD = "DOWNLOAD"
+    RESTORE = "RESTORE"
 
 
 class ActorType(models.TextChoices):

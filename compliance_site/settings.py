@@ -12,7 +12,11 @@ from celery.schedules import crontab
 from csp.constants import NONE, SELF
 
 from compliance_site.foundation import embedded
-from compliance_site.foundation.development_key import development_key, development_master_key
+from compliance_site.foundation.development_key import (
+    development_backup_identity,
+    development_key,
+    development_master_key,
+)
 from compliance_site.foundation.env import (
     env_bool,
     env_choice,
@@ -41,10 +45,15 @@ if EMBEDDED:
     DATABASE_OWNER_URL = env_secret(
         "DATABASE_OWNER_URL", "" if DATABASE_URL else _endpoints.owner_url
     )
+    DATABASE_ADMIN_URL = env_secret(
+        "DATABASE_ADMIN_URL", "" if DATABASE_URL else _endpoints.admin_url
+    )
     DATABASE_URL = DATABASE_URL or _endpoints.database_url
     REDIS_URL = REDIS_URL or _endpoints.redis_url
 else:
     DATABASE_OWNER_URL = env_secret("DATABASE_OWNER_URL", "")
+    # Known only where databases are made, backed up and restored.
+    DATABASE_ADMIN_URL = env_secret("DATABASE_ADMIN_URL", "")
 
 DATABASES = {
     "default": postgresql_database(DATABASE_URL, name="DATABASE_URL")
@@ -238,6 +247,8 @@ CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TIMEZONE = "UTC"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# What needs an administrator's rights, and hours: a worker of its own may do it.
+CELERY_TASK_ROUTES = {"recovery.heavy.*": {"queue": "recovery"}}
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_SCHEDULE = {
     "audit.make_partitions": {
@@ -325,6 +336,27 @@ EMAIL_HOST_PASSWORD = env_secret("EMAIL_HOST_PASSWORD", "")
 EMAIL_USE_TLS = env_bool("EMAIL_USE_TLS", False)
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env_str("DEFAULT_FROM_EMAIL", "compliance-console@localhost")
+
+# Backups: where they are kept (folders and s3://bucket/prefix, several at once), what is backed
+# up beside the console's own database (name=url, separated by blanks), and for how long.
+ENABLE_AUTOMATED_BACKUPS = env_bool("ENABLE_AUTOMATED_BACKUPS", True)
+BACKUP_STORAGE_PATH = env_list("BACKUP_STORAGE_PATH", (str(VAR_DIR / "backups"),))
+BACKUP_S3_ENDPOINT_URL = env_str("BACKUP_S3_ENDPOINT_URL", "")
+BACKUP_DATABASES = env_secret("BACKUP_DATABASES", "")
+BACKUP_RETENTION_DAYS = env_int("BACKUP_RETENTION_DAYS", 30, minimum=1)
+BACKUP_KEEP_WEEKLY = env_int("BACKUP_KEEP_WEEKLY", 8, minimum=0)
+BACKUP_KEEP_MONTHLY = env_int("BACKUP_KEEP_MONTHLY", 12, minimum=0)
+# age keys: whom backups are encrypted for beside the console itself (escrow), and its own key.
+BACKUP_RECIPIENTS = env_list("BACKUP_RECIPIENTS")
+BACKUP_IDENTITY = env_secret("BACKUP_IDENTITY", "")
+if EMBEDDED and not BACKUP_IDENTITY:
+    BACKUP_IDENTITY = development_backup_identity(VAR_DIR)
+# What a dump, a restore and their states are written to meanwhile; no restored database holds it.
+RECOVERY_FOLDER = env_path("RECOVERY_FOLDER", VAR_DIR / "recovery")
+# Folders of PostgreSQL's programs, before those of the system.
+POSTGRESQL_PROGRAMS = env_list("POSTGRESQL_PROGRAMS")
+# Where write-ahead log is archived as it is written; None for no point-in-time recovery.
+WAL_ARCHIVE_PATH = env_path("WAL_ARCHIVE_PATH", None)
 
 # Error reports and, with DEBUG on, error pages
 DEFAULT_EXCEPTION_REPORTER_FILTER = "compliance_site.foundation.error_reports.NoVariables"

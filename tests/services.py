@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import psycopg
+import pyrage
 import pytest
 
 from compliance_site.foundation import embedded
@@ -73,6 +74,10 @@ def environment(endpoints):
         "DATABASE_OWNER_URL": endpoints.owner_url,
         "DATABASE_ADMIN_URL": endpoints.admin_url,
         "REDIS_URL": endpoints.redis_url,
+        "POSTGRESQL_PROGRAMS": str(embedded.postgres_programs(Path(os.environ[MARK]))),
+        "BACKUP_IDENTITY": str(pyrage.x25519.Identity.generate()),
+        "BACKUP_STORAGE_PATH": str(Path(os.environ[MARK]) / "backups"),
+        "RECOVERY_FOLDER": str(Path(os.environ[MARK]) / "recovery"),
     }
 
 

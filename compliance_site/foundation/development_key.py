@@ -5,6 +5,8 @@ import os
 import secrets
 from pathlib import Path
 
+import pyrage
+
 
 def development_key(var: Path) -> str:
     """Return the `SECRET_KEY` in `var/secret_key`, made when it is not there yet."""
@@ -14,6 +16,14 @@ def development_key(var: Path) -> str:
 def development_master_key(var: Path) -> Path:
     """Return the file of the master key, `var/master_key`, made when it is not there yet."""
     return _made_once(var / "master_key", base64.urlsafe_b64encode(os.urandom(32)).decode() + "\n")
+
+
+def development_backup_identity(var: Path) -> str:
+    """Return the age key in `var/backup_identity`, made when it is not there yet."""
+    path = var / "backup_identity"
+    if not path.exists():
+        _made_once(path, f"{pyrage.x25519.Identity.generate()}\n")
+    return path.read_text(encoding="ascii").strip()
 
 
 def _made_once(path: Path, text: str) -> Path:

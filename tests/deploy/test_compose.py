@@ -10,14 +10,19 @@ REQUIRED = {"backend", "celery-worker", "celery-beat", "postgres", "redis"}
 # Settings that a container does not take from .env, and why.
 NOT_PASSED = {
     "AUDIT_SPOOL": "set in the image, to a volume of its own",
+    "BACKUP_STORAGE_PATH": "set in the image, to a volume of its own",
     "COMPLIANCE_ENV": "the image is a production image",
     "COMPLIANCE_MASTER_KEY_FILE": "the key itself is in .env",
+    "DATABASE_ADMIN_URL": "known to migrate only",
     "DATABASE_OWNER_URL": "known to migrate only",
     "DEBUG": "refused in production",
     "DELIVERY_FOLDER": "a folder has to be mounted first",
     "LOG_DIR": "containers write to standard output",
     "LOG_PROCESS": "named per service",
+    "POSTGRESQL_PROGRAMS": "set in the image",
+    "RECOVERY_FOLDER": "set in the image",
     "STATIC_ROOT": "filled when the image is built",
+    "WAL_ARCHIVE_PATH": "a folder has to be mounted first",
 }
 
 

@@ -129,7 +129,7 @@ def programs(address: Address, *, worker: bool) -> list[Program]:
     )
     commands: dict[str, tuple[str, ...]] = {"web": web}
     if worker:
-        commands["worker"] = (*celery, "worker", "--concurrency", "2")
+        commands["worker"] = (*celery, "worker", "--concurrency", "2", "-Q", "celery,recovery")
         commands["beat"] = (*celery, "beat")
     # The console may be started from any folder; its programs import from the checkout.
     shared = {"PYTHONPATH": str(settings.BASE_DIR)}
