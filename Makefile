@@ -1,8 +1,9 @@
 # `make run` and `make test` work on a fresh machine: they bring what they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test browser bench lint format types migrations check lock clean
+.PHONY: help setup run demo test faults browser bench lint format types migrations check lock clean
 
 PY := .venv/bin/python
+FAULTS := $(wildcard tests/faults tests/*/faults)
 COMPILE := .venv/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
@@ -18,8 +19,11 @@ run: setup ## Run the console (PORT=8000) with its own PostgreSQL and Valkey unt
 demo: setup ## Run console and example backend, and drive traffic through both
 	@exec $(PY) -m examples.demo
 
-test: setup ## Run all tests but the browser's, in parallel
-	$(PY) -m pytest -n 2 --ignore tests/browser
+test: setup ## Run the tests, in parallel; faults and browser have suites of their own
+	$(PY) -m pytest -n 2 $(addprefix --ignore ,tests/browser $(FAULTS))
+
+faults: setup ## Run the fault suites: processes killed, frozen and starved, on real services
+	$(PY) -m pytest -n 2 $(FAULTS)
 
 browser: setup ## Run the browser tests (needs chromium)
 	$(PY) -m pytest tests/browser
