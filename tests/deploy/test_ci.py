@@ -28,6 +28,7 @@ def test_the_ci_script_runs_targets_that_exist(root):
         ["setup"],
         ["lint", "types", "migrations"],
         ["test"],
+        ["faults"],
         ["browser"],
     ]
     assert {target for step in steps for target in step.split()} <= targets
