@@ -16,11 +16,12 @@ from audit.capture.commands import recorded
 from compliance_site.foundation import embedded
 from compliance_site.foundation.paths import VAR_DIR
 
-# What needs neither database nor broker starts none.
+# What needs neither database nor broker, or looks whether they are there, starts none.
 WITHOUT_SERVICES = {
     "check",
     "collectstatic",
     "compilemessages",
+    "health",
     "help",
     "services",
     "spectacular",

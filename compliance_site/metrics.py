@@ -8,14 +8,13 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from audit.capture.client_ip import client_ip, is_within, parse_address
+from audit.capture.client_ip import is_client_within
 from compliance_site.foundation.roles import Role, has_role
 
 
 class FromDetailNetworkOrOperator(BasePermission):
     def has_permission(self, request: Request, view: APIView) -> bool:
-        address = parse_address(client_ip(request._request) or "")
-        if address is not None and is_within(address, settings.HEALTH_DETAIL_NETWORKS):
+        if is_client_within(request._request, settings.HEALTH_DETAIL_NETWORKS):
             return True
         return has_role(request.user, Role.OPERATOR)
 

@@ -194,8 +194,8 @@ if TRUSTED_PROXIES:
 
 # What browsers are told
 SECURE_SSL_REDIRECT = env_bool("SSL_REDIRECT", False)
-# A container's own check speaks plain HTTP to its web server.
-SECURE_REDIRECT_EXEMPT = [r"^health$"]
+# Containers and load balancers ask these two in plain HTTP; the others may carry a token.
+SECURE_REDIRECT_EXEMPT = [r"^health$", r"^health/ready$"]
 SECURE_HSTS_SECONDS = env_int("HSTS_SECONDS", 31_536_000 if PRODUCTION else 0, minimum=0)
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
@@ -258,6 +258,12 @@ CELERY_BEAT_SCHEDULE = {
     "audit.close_orphans": {"task": "audit.close_orphans", "schedule": crontab()},
     "notices.send_waiting": {"task": "notices.send_waiting", "schedule": crontab()},
     "secrets_rotation.tick": {"task": "secrets_rotation.tick", "schedule": crontab()},
+    # Of a minute that is over, nothing can be said any more.
+    "recovery.sample_health": {
+        "task": "recovery.sample_health",
+        "schedule": crontab(),
+        "options": {"expires": 55},
+    },
 }
 
 # Audit trail

@@ -31,6 +31,12 @@ def client_ip(request: HttpRequest) -> str | None:
     return str(address) if address is not None else None
 
 
+def is_client_within(request: HttpRequest, networks: list[Network]) -> bool:
+    """Tell whether the client's address is in one of the networks; not, when it has none."""
+    address = parse_address(client_ip(request) or "")
+    return address is not None and is_within(address, networks)
+
+
 def is_within(address: Address, networks: list[Network]) -> bool:
     return any(address in network for network in networks)
 

@@ -28,6 +28,7 @@ NOT_RECORDED = {
     "compilemessages",
     "diffsettings",
     "findstatic",
+    "health",
     "help",
     "makemessages",
     "makemigrations",

@@ -20,6 +20,7 @@ DEFAULT_MAX_BYTES = 64 * 1024 * 1024
 # Worker processes with the same setting take `spool`, `spool.1`, `spool.2` ...
 MAX_PROCESSES = 64
 AHEAD = ".ahead"
+REJECTED = ".rejected"
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,15 @@ class SpooledBatch:
 
     lines: list[bytes]
     size: int
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes in the files of a spool: all that wait, the largest file's, and what was set aside."""
+
+    waiting: int
+    largest: int
+    set_aside: int
 
 
 class Spool:
@@ -112,7 +122,7 @@ class Spool:
         """Keep lines for a person in `<spool>.rejected`, which is bounded like the spool."""
         with self._guard:
             self._open()
-            path = _suffixed(self.path, ".rejected")
+            path = _suffixed(self.path, REJECTED)
         file = _open_private(path)
         try:
             if os.fstat(file).st_size > self._max_bytes:
@@ -216,6 +226,20 @@ def waiting(path: Path) -> list[tuple[Path, int]]:
         if candidate.exists()
     ]
     return [(candidate, count) for candidate, count in counts if count]
+
+
+def sizes(path: Path) -> Sizes:
+    """Return how much lies on disk, without reading it; what is being replayed counts as waiting."""
+    waiting = [_size(candidate) for candidate in _candidates(path)]
+    set_aside = sum(_size(_suffixed(each, REJECTED)) for each in _candidates(path))
+    return Sizes(waiting=sum(waiting), largest=max(waiting), set_aside=set_aside)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _candidates(path: Path) -> Iterator[Path]:

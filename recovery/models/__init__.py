@@ -4,13 +4,14 @@ A backup's truth is its manifest in the store; the catalogue also knows of those
 """
 
 from recovery.models.backups import Backup, BackupKind, BackupState, Verification
-from recovery.models.health import HealthSample
+from recovery.models.health import HealthProbe, HealthSample
 from recovery.models.restores import RestoreRequest, RestoreRequestState
 
 __all__ = [
     "Backup",
     "BackupKind",
     "BackupState",
+    "HealthProbe",
     "HealthSample",
     "RestoreRequest",
     "RestoreRequestState",

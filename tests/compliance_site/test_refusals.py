@@ -15,7 +15,9 @@ from compliance_site.foundation.roles import Role
 pytestmark = pytest.mark.django_db
 
 ELSEWHERE = {"REMOTE_ADDR": "203.0.113.9"}
-OPEN = {"/health", "/admin/login/"}
+# What health says to whom: tests/recovery/api/test_health.py.
+HEALTH = {"/health", "/health/ready", "/health/detailed", "/health/database", "/health/redis"}
+OPEN = {*HEALTH, "/admin/login/"}
 PEOPLE_AND_ADMIN = {Role.AUDITOR, Role.SECURITY_OFFICER, Role.OPERATOR, "admin"}
 OFFICERS = {Role.SECURITY_OFFICER, "admin"}
 # Address of the API: the roles that may, beside `admin` where people may.

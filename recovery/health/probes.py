@@ -1,0 +1,131 @@
+"""Ask each part at most once at a time, remember the answer, and never wait for it for long.
+
+A backend that is frozen accepts and never answers: timeouts of servers and drivers do not end
+that wait for certain. So a check runs in a thread of its own, whoever waits for it gives up at
+its deadline, and until that thread has ended no second one asks the same part. A flood of
+requests adds neither threads nor connections.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from datetime import UTC, datetime
+
+from prometheus_client import Counter
+
+from recovery.health.results import Check, Figures, Finding, Result, Status
+
+logger = logging.getLogger(__name__)
+
+# Two of them fit into the two seconds within which every endpoint answers.
+DEADLINE_SECONDS = 1.0
+FRESH_SECONDS = 2.0
+NO_ANSWER = "It does not answer in time."
+ASKED = Counter("health_probes", "Times that a part was really asked.", ["component"])
+
+
+class Flight:
+    """One run of a check, which any number of threads wait for."""
+
+    def __init__(self) -> None:
+        self.deadline = time.monotonic() + DEADLINE_SECONDS
+        self._landed = threading.Event()
+
+    def land(self) -> None:
+        self._landed.set()
+
+    def wait(self) -> None:
+        """Return when it is over, or at its deadline; at once when that has passed."""
+        self._landed.wait(max(0.0, self.deadline - time.monotonic()))
+
+
+class Probe:
+    """A check with the answer it gave last."""
+
+    def __init__(self, check: Check, *, fresh_seconds: float = FRESH_SECONDS) -> None:
+        self.check = check
+        self._fresh_seconds = fresh_seconds
+        self._guard = threading.Lock()
+        self._flight: Flight | None = None
+        self._latest: Result | None = None
+        self._latest_until = 0.0
+        # So that a counter exists, with 0, before the first trouble.
+        ASKED.labels(check.name)
+
+    def start(self) -> None:
+        """Ask, unless the last answer is fresh or somebody asks already; do not wait."""
+        with self._guard:
+            self._fresh_or_flight()
+
+    def result(self) -> Result:
+        """Return the fresh answer, wait for the one under way, or say that there is none."""
+        with self._guard:
+            found = self._fresh_or_flight()
+        if isinstance(found, Result):
+            return found
+        found.wait()
+        with self._guard:
+            return self._fresh() or self._no_answer()
+
+    def note_silence(self) -> None:
+        """Take it from somebody who waited in vain that the part does not answer."""
+        with self._guard:
+            self._remember(self._no_answer())
+
+    def forget(self) -> None:
+        """Let the next caller ask anew."""
+        with self._guard:
+            self._latest_until = 0.0
+
+    def _fresh(self) -> Result | None:
+        return self._latest if time.monotonic() < self._latest_until else None
+
+    def _fresh_or_flight(self) -> Result | Flight:
+        if (fresh := self._fresh()) is not None:
+            return fresh
+        if self._flight is None:
+            self._flight = self._take_off()
+        return self._flight
+
+    def _take_off(self) -> Flight:
+        flight = Flight()
+        # Only a thread that runs will land the flight: should it not start, there is none.
+        threading.Thread(
+            target=self._fly, args=(flight,), name=f"health-{self.check.name}", daemon=True
+        ).start()
+        ASKED.labels(self.check.name).inc()
+        return flight
+
+    def _fly(self, flight: Flight) -> None:
+        result = asked(self.check, flight.deadline)
+        with self._guard:
+            self._remember(result)
+            self._flight = None
+        flight.land()
+
+    def _remember(self, result: Result) -> None:
+        self._latest = result
+        self._latest_until = time.monotonic() + self._fresh_seconds
+
+    def _no_answer(self) -> Result:
+        return Result(self.check.name, Status.UNHEALTHY, datetime.now(UTC), reason=NO_ANSWER)
+
+
+def asked(check: Check, deadline: float) -> Result:
+    """Run a check in this thread and return what it says, whatever happens in it."""
+    started, taken_at = time.monotonic(), datetime.now(UTC)
+    figures: Figures = {}
+    try:
+        figures, status, reason = check.run(deadline), Status.HEALTHY, ""
+    except Finding as finding:
+        figures, status, reason = finding.figures, finding.status, finding.reason
+    except TimeoutError:
+        return Result(check.name, Status.UNHEALTHY, taken_at, reason=NO_ANSWER)
+    # The outermost loop of this thread. No message: a driver's text names hosts and users.
+    except Exception as exc:
+        logger.error("The health check of %s failed: %s.", check.name, type(exc).__name__)
+        return Result(check.name, Status.UNHEALTHY, taken_at, reason="It could not be checked.")
+    took = round((time.monotonic() - started) * 1000)
+    return Result(check.name, status, taken_at, took, reason, figures)

@@ -1,0 +1,67 @@
+"""All parts at once: each answers or is given up within the same second."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from recovery.health.checks.audit import Audit
+from recovery.health.checks.backup import Backup
+from recovery.health.checks.celery import Celery
+from recovery.health.checks.database import Database
+from recovery.health.checks.disk import Disk
+from recovery.health.checks.machine import Machine
+from recovery.health.checks.redis import Redis
+from recovery.health.probes import Probe
+from recovery.health.results import NO_FIGURES, Figures, Result, Status
+
+DATABASE = Probe(Database())
+REDIS = Probe(Redis())
+MACHINE = Probe(Machine())
+# What moves by the hour is not asked every other second.
+BACKUP = Probe(Backup(), fresh_seconds=10.0)
+ALWAYS = (
+    DATABASE,
+    REDIS,
+    Probe(Celery()),
+    Probe(Disk(), fresh_seconds=10.0),
+    Probe(Audit()),
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was said of the parts that were asked, and of the machine when it was."""
+
+    results: tuple[Result, ...]
+    machine: Figures
+
+    @property
+    def status(self) -> Status:
+        return Status.worst(result.status for result in self.results)
+
+
+def components() -> tuple[Probe, ...]:
+    """Return the parts that there are; backups that are switched off are none."""
+    return (*ALWAYS, BACKUP) if settings.ENABLE_AUTOMATED_BACKUPS else ALWAYS
+
+
+def start(probes: Sequence[Probe], *, machine: bool = False) -> None:
+    """Begin to ask the parts, all at the same time, and wait for none."""
+    for probe in (*probes, MACHINE) if machine else probes:
+        probe.start()
+
+
+def report(probes: Sequence[Probe], *, machine: bool = False) -> Report:
+    """Ask the parts and wait, for all of them together `probes.DEADLINE_SECONDS` at most."""
+    start(probes, machine=machine)
+    results = tuple(probe.result() for probe in probes)
+    return Report(results, MACHINE.result().figures if machine else NO_FIGURES)
+
+
+def forget() -> None:
+    """Let the next caller ask every part anew."""
+    for probe in (*ALWAYS, BACKUP, MACHINE):
+        probe.forget()
