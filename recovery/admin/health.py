@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
+from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
@@ -26,6 +28,14 @@ LABELS = {
     "backup": ("Backups", "a young one, and a verified one"),
     "audit": ("Audit spool", "no entries wait on this machine's disk"),
 }
+WORDS: dict[str, Callable[[float], str]] = {
+    "active_workers": lambda number: f"{number:,} worker{'' if number == 1 else 's'}",
+    "oldest_task_seconds": lambda seconds: f"a task waits {_age(seconds)}",
+    "free_bytes": lambda size: f"{filesizeformat(size)} free",
+    "stored_age_seconds": lambda seconds: f"newest {_age(seconds)} old",
+    "verified_age_seconds": lambda seconds: f"verified {_age(seconds)} old",
+    "spooled_bytes": lambda size: f"{filesizeformat(size)} waiting" if size else "none waiting",
+}
 TONES = {Status.HEALTHY: "good", Status.DEGRADED: "warn", Status.UNHEALTHY: "bad"}
 
 
@@ -43,6 +53,15 @@ class Part:
     @property
     def meaning(self) -> str:
         return LABELS[self.result.component][1]
+
+    @property
+    def figures(self) -> str:
+        """Return what was measured, in words."""
+        return ", ".join(
+            WORDS[name](value)
+            for name, value in self.result.figures.items()
+            if value is not None and name in WORDS
+        )
 
     @property
     def tone(self) -> str:
@@ -66,6 +85,13 @@ def page(request: HttpRequest) -> HttpResponse:
         "now": timezone.now(),
     }
     return TemplateResponse(request, "admin/recovery/health.html", context)
+
+
+def _age(seconds: float) -> str:
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def headline(found: Report) -> str:
