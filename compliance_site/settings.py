@@ -237,6 +237,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "HealthStatus": "recovery.api.health_serializers.STATUSES",
+        "ReadyStatus": "recovery.api.health_serializers.READY_STATUSES",
+    },
 }
 
 # Celery

@@ -27,7 +27,7 @@ from recovery.api.health_serializers import (
 from recovery.health import maintenance
 from recovery.health.callers import may_see_details
 from recovery.health.probes import Probe
-from recovery.health.report import DATABASE, REDIS, Report, components, report, start
+from recovery.health.report import DATABASE, REDIS, Report, ask, components, report
 from recovery.health.results import Status
 
 RETRY_SECONDS = "5"
@@ -115,9 +115,9 @@ def _asked(
     request: Request, probes: Sequence[Probe], *, machine: bool = False
 ) -> tuple[Report, bool]:
     """Return the report, and whether the caller may see its details: found out meanwhile."""
-    start(probes, machine=machine)
+    asked = ask(probes, machine=machine)
     sees_details = may_see_details(request._request)
-    return report(probes, machine=machine), sees_details
+    return asked.report(), sees_details
 
 
 def _bare(request: Request, status: Status, word: str = "") -> Response:
@@ -130,6 +130,9 @@ def _answer(
     """Answer in the format that was asked for, with 503 and when to come again if unhealthy."""
     is_draft = isinstance(request.accepted_renderer, HealthJSONRenderer)
     shown = draft if is_draft else body
-    if status == Status.UNHEALTHY:
-        return Response(shown, status=503, headers={"Retry-After": RETRY_SECONDS})
-    return Response(shown)
+    if status != Status.UNHEALTHY:
+        return Response(shown)
+    response = Response(shown, status=503, headers={"Retry-After": RETRY_SECONDS})
+    # The answer is no error of ours, and is asked for every few seconds: the change is logged once.
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return response

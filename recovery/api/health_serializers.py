@@ -10,6 +10,7 @@ from recovery.health.results import Status
 
 STATUSES = [str(status) for status in Status]
 MAINTENANCE = "maintenance"
+READY_STATUSES = [*STATUSES, MAINTENANCE]
 
 
 class BareSerializer(serializers.Serializer[Any]):
@@ -20,7 +21,7 @@ class BareSerializer(serializers.Serializer[Any]):
 
 
 class ReadySerializer(serializers.Serializer[Any]):
-    status = serializers.ChoiceField(choices=[*STATUSES, MAINTENANCE])
+    status = serializers.ChoiceField(choices=READY_STATUSES)
     timestamp = serializers.DateTimeField()
 
 

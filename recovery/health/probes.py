@@ -29,16 +29,20 @@ ASKED = Counter("health_probes", "Times that a part was really asked.", ["compon
 class Flight:
     """One run of a check, which any number of threads wait for."""
 
-    def __init__(self) -> None:
-        self.deadline = time.monotonic() + DEADLINE_SECONDS
+    def __init__(self, component: str) -> None:
+        self._component = component
+        self._result: Result | None = None
         self._landed = threading.Event()
+        self.deadline = time.monotonic() + DEADLINE_SECONDS
 
-    def land(self) -> None:
+    def land(self, result: Result) -> None:
+        self._result = result
         self._landed.set()
 
-    def wait(self) -> None:
-        """Return when it is over, or at its deadline; at once when that has passed."""
+    def result(self) -> Result:
+        """Return what it found, or at its deadline that there is no answer."""
         self._landed.wait(max(0.0, self.deadline - time.monotonic()))
+        return self._result or no_answer(self._component)
 
 
 class Probe:
@@ -54,43 +58,31 @@ class Probe:
         # So that a counter exists, with 0, before the first trouble.
         ASKED.labels(check.name)
 
-    def start(self) -> None:
-        """Ask, unless the last answer is fresh or somebody asks already; do not wait."""
+    def ask(self) -> Result | Flight:
+        """Return the last answer while it is fresh, else the run under way; do not wait for it."""
         with self._guard:
-            self._fresh_or_flight()
+            if self._latest is not None and time.monotonic() < self._latest_until:
+                return self._latest
+            if self._flight is None:
+                self._flight = self._take_off()
+            return self._flight
 
     def result(self) -> Result:
         """Return the fresh answer, wait for the one under way, or say that there is none."""
-        with self._guard:
-            found = self._fresh_or_flight()
-        if isinstance(found, Result):
-            return found
-        found.wait()
-        with self._guard:
-            return self._fresh() or self._no_answer()
+        return waited(self.ask())
 
     def note_silence(self) -> None:
         """Take it from somebody who waited in vain that the part does not answer."""
         with self._guard:
-            self._remember(self._no_answer())
+            self._remember(no_answer(self.check.name))
 
     def forget(self) -> None:
         """Let the next caller ask anew."""
         with self._guard:
             self._latest_until = 0.0
 
-    def _fresh(self) -> Result | None:
-        return self._latest if time.monotonic() < self._latest_until else None
-
-    def _fresh_or_flight(self) -> Result | Flight:
-        if (fresh := self._fresh()) is not None:
-            return fresh
-        if self._flight is None:
-            self._flight = self._take_off()
-        return self._flight
-
     def _take_off(self) -> Flight:
-        flight = Flight()
+        flight = Flight(self.check.name)
         # Only a thread that runs will land the flight: should it not start, there is none.
         threading.Thread(
             target=self._fly, args=(flight,), name=f"health-{self.check.name}", daemon=True
@@ -103,14 +95,24 @@ class Probe:
         with self._guard:
             self._remember(result)
             self._flight = None
-        flight.land()
+        flight.land(result)
 
     def _remember(self, result: Result) -> None:
+        before = self._latest.status if self._latest else Status.HEALTHY
+        if result.status != before:
+            said = result.reason or "All is well."
+            logger.warning("%s is %s: %s", result.component, result.status, said)
         self._latest = result
         self._latest_until = time.monotonic() + self._fresh_seconds
 
-    def _no_answer(self) -> Result:
-        return Result(self.check.name, Status.UNHEALTHY, datetime.now(UTC), reason=NO_ANSWER)
+
+def waited(answer: Result | Flight) -> Result:
+    """Return an answer, waiting for it until its deadline when it is still under way."""
+    return answer.result() if isinstance(answer, Flight) else answer
+
+
+def no_answer(component: str) -> Result:
+    return Result(component, Status.UNHEALTHY, datetime.now(UTC), reason=NO_ANSWER)
 
 
 def asked(check: Check, deadline: float) -> Result:
@@ -122,7 +124,7 @@ def asked(check: Check, deadline: float) -> Result:
     except Finding as finding:
         figures, status, reason = finding.figures, finding.status, finding.reason
     except TimeoutError:
-        return Result(check.name, Status.UNHEALTHY, taken_at, reason=NO_ANSWER)
+        return no_answer(check.name)
     # The outermost loop of this thread. No message: a driver's text names hosts and users.
     except Exception as exc:
         logger.error("The health check of %s failed: %s.", check.name, type(exc).__name__)

@@ -14,7 +14,7 @@ from recovery.health.checks.database import Database
 from recovery.health.checks.disk import Disk
 from recovery.health.checks.machine import Machine
 from recovery.health.checks.redis import Redis
-from recovery.health.probes import Probe
+from recovery.health.probes import Flight, Probe, waited
 from recovery.health.results import NO_FIGURES, Figures, Result, Status
 
 DATABASE = Probe(Database())
@@ -48,17 +48,29 @@ def components() -> tuple[Probe, ...]:
     return (*ALWAYS, BACKUP) if settings.ENABLE_AUTOMATED_BACKUPS else ALWAYS
 
 
-def start(probes: Sequence[Probe], *, machine: bool = False) -> None:
-    """Begin to ask the parts, all at the same time, and wait for none."""
-    for probe in (*probes, MACHINE) if machine else probes:
-        probe.start()
+@dataclass(frozen=True)
+class Asked:
+    """Parts that were asked, all at the same time, and have answered or not yet."""
+
+    answers: tuple[Result | Flight, ...]
+    machine: Result | Flight | None
+
+    def report(self) -> Report:
+        """Wait for the answers: for all of them together `probes.DEADLINE_SECONDS` at most.
+
+        None is asked anew, also when its answer grows old meanwhile: that would double the wait.
+        """
+        results = tuple(waited(answer) for answer in self.answers)
+        return Report(results, waited(self.machine).figures if self.machine else NO_FIGURES)
+
+
+def ask(probes: Sequence[Probe], *, machine: bool = False) -> Asked:
+    """Begin to ask the parts, and wait for none."""
+    return Asked(tuple(probe.ask() for probe in probes), MACHINE.ask() if machine else None)
 
 
 def report(probes: Sequence[Probe], *, machine: bool = False) -> Report:
-    """Ask the parts and wait, for all of them together `probes.DEADLINE_SECONDS` at most."""
-    start(probes, machine=machine)
-    results = tuple(probe.result() for probe in probes)
-    return Report(results, MACHINE.result().figures if machine else NO_FIGURES)
+    return ask(probes, machine=machine).report()
 
 
 def forget() -> None:

@@ -70,6 +70,7 @@ ADMIN_FOR_ALL = {
     "/admin/password_change/done/",
     "/admin/autocomplete/",
     "/admin/jsi18n/",
+    "/admin/recovery/healthsample/",
 }
 
 

@@ -20,17 +20,19 @@ def rail_of(answer):
 
 
 SECRETS = ["Secrets", "Calendar", "Runs", "Grace", "Break-glass", "Policies"]
+RECOVERY = ["Health"]
+ADMINISTRATION = ["Users", "Groups", "Schedules"]
 
 
 @pytest.mark.parametrize(
     ("role", "labels"),
     [
-        (Role.OPERATOR, ["Home", *SECRETS, "Notices", "Documentation"]),
-        (Role.AUDITOR, ["Home", "Log", *SECRETS, "Documentation"]),
-        (Role.SECURITY_OFFICER, ["Home", "Log", *SECRETS, "Notices", "Documentation"]),
+        (Role.OPERATOR, ["Home", *SECRETS, *RECOVERY, "Notices", "Documentation"]),
+        (Role.AUDITOR, ["Home", "Log", *SECRETS, *RECOVERY, "Documentation"]),
+        (Role.SECURITY_OFFICER, ["Home", "Log", *SECRETS, *RECOVERY, "Notices", "Documentation"]),
         (
             "admin",
-            ["Home", "Log", *SECRETS, "Notices", "Users", "Groups", "Schedules", "Documentation"],
+            ["Home", "Log", *SECRETS, *RECOVERY, "Notices", *ADMINISTRATION, "Documentation"],
         ),
     ],
 )

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from recovery.health import probes
+from recovery.health import probes, report
 from recovery.health.probes import ASKED, NO_ANSWER, Probe
 from recovery.health.results import Degraded, Result, Status, Unhealthy
 
@@ -144,6 +144,26 @@ def test_who_waited_in_vain_elsewhere_spares_the_others_the_wait():
     assert asked() - before == 1
 
 
+def test_a_change_is_logged_once(caplog):
+    caplog.set_level(logging.WARNING)
+    says = [{}, Unhealthy("It is away."), Unhealthy("It is away."), {}, {}]
+
+    def run():
+        said = says.pop(0)
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    probe = Probe(Given(run), fresh_seconds=0.0)
+    while says:
+        probe.result()
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "given is unhealthy: It is away.",
+        "given is healthy: All is well.",
+    ]
+
+
 def no_more_threads(thread):
     raise RuntimeError("can't start new thread")
 
@@ -168,3 +188,16 @@ def test_a_result_says_nothing_by_default():
     result = Result("given", Status.HEALTHY, datetime.now(UTC))
 
     assert (result.response_ms, result.reason, dict(result.figures)) == (None, "", {})
+
+
+def test_an_answer_that_grows_old_while_others_are_waited_for_is_not_asked_for_anew(monkeypatch):
+    monkeypatch.setattr(probes, "DEADLINE_SECONDS", 0.2)
+    slow = Probe(Given(lambda: time.sleep(0.3) or {}))
+    brief = Probe(Given(), fresh_seconds=0.1)
+    brief.result()
+    before = asked()
+
+    found = report.report((slow, brief))
+
+    assert [result.status for result in found.results] == [Status.UNHEALTHY, Status.HEALTHY]
+    assert asked() - before == 1
