@@ -71,7 +71,7 @@ class Roles:
         return self._ask(request, key, until)
 
     def _ask(self, request: HttpRequest, key: bytes, until: float) -> bool:
-        answered = threading.Event()
+        answered, since = threading.Event(), time.monotonic()
 
         def ask() -> None:
             try:
@@ -83,7 +83,7 @@ class Roles:
         threading.Thread(target=ask, name="health-caller", daemon=True).start()
         if not answered.wait(max(0.0, until - time.monotonic())):
             # The others need not find out by waiting as well.
-            DATABASE.note_silence()
+            DATABASE.note_silence(since)
         return self._remembered(key) or False
 
     def _remembered(self, key: bytes) -> bool | None:

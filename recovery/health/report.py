@@ -21,11 +21,11 @@ DATABASE = Probe(Database())
 REDIS = Probe(Redis())
 MACHINE = Probe(Machine())
 # What moves by the hour is not asked every other second.
-BACKUP = Probe(Backup(), fresh_seconds=10.0)
+BACKUP = Probe(Backup(), fresh_seconds=10.0, behind=DATABASE)
 ALWAYS = (
     DATABASE,
     REDIS,
-    Probe(Celery()),
+    Probe(Celery(), behind=REDIS),
     Probe(Disk(), fresh_seconds=10.0),
     Probe(Audit()),
 )

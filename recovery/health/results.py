@@ -50,6 +50,8 @@ class Check(Protocol):
     """One part of the console, by the name it has in answers."""
 
     name: ClassVar[str]
+    # What it is said to be when it does not answer.
+    when_silent: ClassVar[Status]
 
     def run(self, deadline: float) -> Figures:
         """Return what was measured; raise a `Finding` when not all is well.
@@ -69,3 +71,7 @@ class Result:
     response_ms: int | None = None
     reason: str = ""
     figures: Figures = field(default=NO_FIGURES)
+
+    @property
+    def is_silent(self) -> bool:
+        return self.response_ms is None

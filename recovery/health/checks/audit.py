@@ -6,7 +6,7 @@ from typing import ClassVar
 from django.conf import settings
 
 from audit.capture import spool
-from recovery.health.results import Degraded, Figures, Unhealthy
+from recovery.health.results import Degraded, Figures, Status, Unhealthy
 
 # Of AUDIT_SPOOL_MB; not all, for the next entry may be larger than the rest.
 FULL = 0.98
@@ -17,6 +17,7 @@ class Audit:
     """No entries wait on this machine's disk because the database did not take them."""
 
     name: ClassVar[str] = "audit"
+    when_silent: ClassVar[Status] = Status.UNHEALTHY
 
     def run(self, deadline: float) -> Figures:
         sizes = spool.sizes(settings.AUDIT_SPOOL)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import ClassVar
 
 from recovery.databases import CONSOLE
-from recovery.health.results import Degraded, Figures, Unhealthy
+from recovery.health.results import Degraded, Figures, Status, Unhealthy
 from recovery.health.session import Refused, session
 
 # Daily, and a night's delay; verified weekly, and a day's.
@@ -27,6 +27,7 @@ class Backup:
     """
 
     name: ClassVar[str] = "backup"
+    when_silent: ClassVar[Status] = Status.DEGRADED
 
     def run(self, deadline: float) -> Figures:
         figures = _ages(deadline)
@@ -46,8 +47,8 @@ def _ages(deadline: float) -> Figures:
     try:
         with session(deadline) as connected:
             ((stored, verified),) = connected.ask(AGES)
-    except (TimeoutError, Refused, Unhealthy):
-        raise Degraded("Not known: the database does not answer.") from None
+    except (Refused, Unhealthy):
+        raise Degraded("Not known: the database cannot be asked.") from None
     return {
         "stored_age_seconds": None if stored is None else int(stored),
         "verified_age_seconds": None if verified is None else int(verified),

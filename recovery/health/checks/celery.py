@@ -8,7 +8,7 @@ from redis import exceptions
 
 from recovery.health import heartbeat
 from recovery.health.broker import broker
-from recovery.health.results import Degraded, Figures, Unhealthy
+from recovery.health.results import Degraded, Figures, Status, Unhealthy
 
 # Longer than a burst of rotations or a backup before this one keeps the workers busy.
 LONGEST_WAIT = timedelta(minutes=5)
@@ -23,6 +23,7 @@ class Celery:
     """
 
     name: ClassVar[str] = "celery"
+    when_silent: ClassVar[Status] = Status.UNHEALTHY
 
     def run(self, deadline: float) -> Figures:
         try:
@@ -30,7 +31,7 @@ class Celery:
                 workers = heartbeat.active_workers(client)
                 oldest = heartbeat.oldest_task(client)
         except exceptions.TimeoutError:
-            raise Unhealthy("The broker does not answer in time.") from None
+            raise TimeoutError from None
         except exceptions.RedisError:
             raise Unhealthy("The broker cannot be asked.") from None
         waits = None if oldest is None else round(oldest.total_seconds())

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from recovery.health.results import Figures, Unhealthy
+from recovery.health.results import Figures, Status, Unhealthy
 from recovery.health.session import READ_ONLY, Refused, Session, session
 
 READ = "SELECT seen_at FROM recovery_health_probe"
@@ -27,6 +27,7 @@ class Database:
     """
 
     name: ClassVar[str] = "database"
+    when_silent: ClassVar[Status] = Status.UNHEALTHY
 
     def run(self, deadline: float) -> Figures:
         with session(deadline) as connected:

@@ -9,7 +9,7 @@ from typing import ClassVar
 from django.conf import settings
 
 from compliance_site.foundation.paths import VAR_DIR
-from recovery.health.results import Degraded, Figures, Unhealthy
+from recovery.health.results import Degraded, Figures, Status, Unhealthy
 
 GIB = 2**30
 
@@ -22,6 +22,7 @@ class Disk:
     """
 
     name: ClassVar[str] = "disk"
+    when_silent: ClassVar[Status] = Status.DEGRADED
 
     def run(self, deadline: float) -> Figures:
         usages = [shutil.disk_usage(folder) for folder in set(_folders())]

@@ -6,7 +6,7 @@ from typing import ClassVar
 import psutil
 
 from compliance_site.foundation.paths import VAR_DIR
-from recovery.health.results import Figures
+from recovery.health.results import Figures, Status
 
 # How long the processors are watched.
 WATCHED_SECONDS = 0.1
@@ -17,6 +17,7 @@ class Machine:
     """Percentages of this machine: processors, memory, and the disk of the console's own files."""
 
     name: ClassVar[str] = "machine"
+    when_silent: ClassVar[Status] = Status.UNHEALTHY
 
     def run(self, deadline: float) -> Figures:
         return {

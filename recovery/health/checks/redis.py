@@ -6,7 +6,7 @@ from typing import ClassVar
 from redis import exceptions
 
 from recovery.health.broker import broker
-from recovery.health.results import Figures, Unhealthy
+from recovery.health.results import Figures, Status, Unhealthy
 
 KEY = "compliance:health"
 KEY_SECONDS = 60
@@ -21,6 +21,7 @@ class Redis:
     """
 
     name: ClassVar[str] = "redis"
+    when_silent: ClassVar[Status] = Status.UNHEALTHY
 
     def run(self, deadline: float) -> Figures:
         try:

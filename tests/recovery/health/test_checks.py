@@ -142,7 +142,7 @@ def test_a_broker_that_never_answers_is_given_up(settings, silent_port):
 
     with pytest.raises(TimeoutError):
         run(Redis(), 0.2)
-    with pytest.raises(Unhealthy, match="does not answer"):
+    with pytest.raises(TimeoutError):
         run(Celery(), 0.2)
 
 

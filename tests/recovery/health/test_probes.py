@@ -15,6 +15,7 @@ class Given:
     """A check that does what the test says."""
 
     name = "given"
+    when_silent = Status.UNHEALTHY
 
     def __init__(self, run=lambda: {}):
         self._run = run
@@ -98,6 +99,7 @@ def test_an_answer_is_good_for_its_time_only():
 def stuck(monkeypatch):
     """A check that hangs past its deadline until it is let go."""
     monkeypatch.setattr(probes, "DEADLINE_SECONDS", 0.1)
+    monkeypatch.setattr(probes, "CHECK_SECONDS", 0.08)
     go = threading.Event()
     probe = Probe(Given(lambda: go.wait(20) and {}))
     yield probe, go
@@ -138,7 +140,7 @@ def test_who_waited_in_vain_elsewhere_spares_the_others_the_wait():
     before, probe = asked(), Probe(Given())
     probe.result()
 
-    probe.note_silence()
+    probe.note_silence(time.monotonic())
 
     assert probe.result().reason == NO_ANSWER
     assert asked() - before == 1
@@ -146,7 +148,7 @@ def test_who_waited_in_vain_elsewhere_spares_the_others_the_wait():
 
 def test_a_change_is_logged_once(caplog):
     caplog.set_level(logging.WARNING)
-    says = [{}, Unhealthy("It is away."), Unhealthy("It is away."), {}, {}]
+    says = [{}, {}, Unhealthy("It is away."), Unhealthy("It is away."), {}, {}]
 
     def run():
         said = says.pop(0)
@@ -162,6 +164,32 @@ def test_a_change_is_logged_once(caplog):
         "given is unhealthy: It is away.",
         "given is healthy: All is well.",
     ]
+
+
+def test_who_waited_in_vain_is_not_believed_against_a_later_answer():
+    since, probe = time.monotonic(), Probe(Given())
+    probe.result()
+
+    probe.note_silence(since)
+
+    assert probe.result().status == Status.HEALTHY
+
+
+def silent():
+    raise TimeoutError
+
+
+def test_the_silence_of_a_backend_counts_for_all_who_ask_it():
+    backend = Probe(Given(), fresh_seconds=60)
+    behind = Probe(Given(silent), behind=backend)
+    backend.result()
+    backend.forget()
+    behind.result()
+    before = asked()
+
+    assert backend.result().reason == NO_ANSWER
+    assert Probe(Given(), behind=backend).result().reason == NO_ANSWER
+    assert asked() == before
 
 
 def no_more_threads(thread):
