@@ -19,7 +19,7 @@ from recovery.health.results import Check, Figures, Finding, Result, Status
 
 logger = logging.getLogger(__name__)
 
-# Two of them fit into the two seconds within which every endpoint answers.
+# With `callers.PATIENCE_SECONDS` still below the two seconds in which every endpoint answers.
 DEADLINE_SECONDS = 1.0
 # A check gives up earlier than those who wait for it: they then learn what it learned.
 CHECK_SECONDS = 0.9

@@ -9,13 +9,35 @@ from recovery.health.results import Degraded, Figures, Status, Unhealthy
 from recovery.health.session import Refused, session
 
 # Daily, and a night's delay; verified weekly, and a day's.
-OLDEST_STORED = timedelta(hours=26)
-OLDEST_VERIFIED = timedelta(days=8)
+OLDEST_STORED = timedelta(hours=26).total_seconds()
+OLDEST_VERIFIED = timedelta(days=8).total_seconds()
 AGES = f"""
 SELECT extract(epoch FROM now() - max(finished_at))::bigint,
-       extract(epoch FROM now() - max(finished_at) FILTER (WHERE verified_at IS NOT NULL))::bigint
+       extract(epoch FROM now() - max(finished_at) FILTER (WHERE verified_at IS NOT NULL))::bigint,
+       (SELECT extract(epoch FROM now() - min(applied))::bigint FROM django_migrations)
 FROM recovery_backup WHERE state = 'stored' AND database = '{CONSOLE}'
 """  # noqa: S608 - a constant
+
+
+@dataclass(frozen=True)
+class Ages:
+    """Seconds since the newest backup, the newest verified one, and the first migration."""
+
+    stored: int | None
+    verified: int | None
+    console: int
+
+    def problem(self) -> str:
+        """Say what is missing or too old, "" when nothing is; a new console has time to begin."""
+        if self.stored is None and self.console > OLDEST_STORED:
+            return "There is no backup yet."
+        if self.stored is not None and self.stored > OLDEST_STORED:
+            return "The newest backup is older than a day."
+        if self.verified is None and self.console > OLDEST_VERIFIED:
+            return "No backup has been verified by a restore yet."
+        if self.verified is not None and self.verified > OLDEST_VERIFIED:
+            return "The newest verified backup is older than a week."
+        return ""
 
 
 @dataclass(frozen=True)
@@ -30,26 +52,24 @@ class Backup:
     when_silent: ClassVar[Status] = Status.DEGRADED
 
     def run(self, deadline: float) -> Figures:
-        figures = _ages(deadline)
-        stored, verified = figures["stored_age_seconds"], figures["verified_age_seconds"]
-        if stored is None:
-            raise Degraded("There is no backup yet.", figures)
-        if stored > OLDEST_STORED.total_seconds():
-            raise Degraded("The newest backup is older than a day.", figures)
-        if verified is None:
-            raise Degraded("No backup has been verified by a restore yet.", figures)
-        if verified > OLDEST_VERIFIED.total_seconds():
-            raise Degraded("The newest verified backup is older than a week.", figures)
+        ages = _ages(deadline)
+        figures: Figures = {
+            "stored_age_seconds": ages.stored,
+            "verified_age_seconds": ages.verified,
+        }
+        if problem := ages.problem():
+            raise Degraded(problem, figures)
         return figures
 
 
-def _ages(deadline: float) -> Figures:
+def _ages(deadline: float) -> Ages:
     try:
         with session(deadline) as connected:
-            ((stored, verified),) = connected.ask(AGES)
+            ((stored, verified, console),) = connected.ask(AGES)
     except (Refused, Unhealthy):
         raise Degraded("Not known: the database cannot be asked.") from None
-    return {
-        "stored_age_seconds": None if stored is None else int(stored),
-        "verified_age_seconds": None if verified is None else int(verified),
-    }
+    return Ages(
+        stored=None if stored is None else int(stored),
+        verified=None if verified is None else int(verified),
+        console=int(console or 0),
+    )

@@ -271,12 +271,23 @@ def test_backups_that_are_young_and_verified_are_healthy(committed_db):
         ([(timedelta(hours=1), False), (timedelta(days=9), True)], "older than a week"),
     ],
 )
-def test_backups_that_are_missing_or_old_degrade(committed_db, backups, reason):
+def test_backups_that_are_missing_or_old_degrade(as_owner, backups, reason):
+    as_owner("UPDATE django_migrations SET applied = applied - interval '9 days'")
     for age, verified in backups:
         keep_backup(age, verified)
 
     with pytest.raises(Degraded, match=reason):
         run(Backup())
+
+
+def test_a_new_console_has_a_day_for_its_first_backup_and_a_week_to_verify_it(as_owner):
+    assert run(Backup()) == {"stored_age_seconds": None, "verified_age_seconds": None}
+
+    as_owner("UPDATE django_migrations SET applied = applied - interval '7 days'")
+    with pytest.raises(Degraded, match="There is no backup yet"):
+        run(Backup())
+    keep_backup(timedelta(hours=1))
+    assert run(Backup())["verified_age_seconds"] is None
 
 
 def test_backups_are_not_known_without_the_database(database_at):
