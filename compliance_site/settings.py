@@ -262,6 +262,10 @@ CELERY_BEAT_SCHEDULE = {
     "audit.close_orphans": {"task": "audit.close_orphans", "schedule": crontab()},
     "notices.send_waiting": {"task": "notices.send_waiting", "schedule": crontab()},
     "secrets_rotation.tick": {"task": "secrets_rotation.tick", "schedule": crontab()},
+    "recovery.heavy.backup_all": {
+        "task": "recovery.heavy.backup_all",
+        "schedule": crontab(hour="2", minute="0"),
+    },
     # Of a minute that is over, nothing can be said any more.
     "recovery.sample_health": {
         "task": "recovery.sample_health",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from audit.capture.redaction import redact_text
 from compliance_site.foundation import embedded
 from compliance_site.foundation.embedded.exceptions import EmbeddedError
 from compliance_site.foundation.paths import VAR_DIR
+from compliance_site.foundation.supervisor.program import LEASH
 from recovery.databases import Database
 from recovery.exceptions import ProgramError
 
@@ -39,6 +41,8 @@ VARIABLES = {
     "target_session_attrs": "PGTARGETSESSIONATTRS",
 }
 LONGEST_ERROR = 500
+# Between SIGTERM and SIGKILL for a program whose console is gone.
+GRACE_SECONDS = "2"
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,34 @@ def start(
             pass_fds=descriptors,
             **popen,
         )
+
+
+def start_leashed(
+    command: Sequence[str | Path],
+    database: Database,
+    stderr: IO[bytes],
+    **popen: Any,
+) -> subprocess.Popen[bytes]:
+    """Start a program that ends with this process, even a killed one, and all that it started.
+
+    `terminate()` kills it; a program that was killed ends with 128 and its signal.
+    """
+    with libpq(database) as (environment, descriptors):
+        return subprocess.Popen(  # noqa: S603 - PostgreSQL's own programs
+            [*_leash(descriptors), *command],
+            stdin=subprocess.PIPE,
+            stderr=stderr,
+            env=environment | popen.pop("env", {}),
+            pass_fds=descriptors,
+            start_new_session=True,
+            **popen,
+        )
+
+
+def _leash(descriptors: Sequence[int]) -> list[str]:
+    keep = [part for number in descriptors for part in ("--keep", str(number))]
+    # -I -S: the leash needs nothing but the standard library.
+    return [sys.executable, "-I", "-S", str(LEASH), GRACE_SECONDS, *keep]
 
 
 def complaint(program: str, code: int, stderr: IO[bytes]) -> ProgramError:

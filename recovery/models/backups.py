@@ -24,6 +24,10 @@ class BackupQuerySet(models.QuerySet["Backup"]):
     def stored(self) -> Self:
         return self.filter(state=BackupState.STORED)
 
+    def shown(self) -> Self:
+        """What there is, or will be in a moment."""
+        return self.filter(state__in=(BackupState.STORED, BackupState.RUNNING))
+
 
 class Backup(models.Model):
     """One attempt to back up a database, and what is stored of it."""

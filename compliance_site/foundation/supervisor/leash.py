@@ -1,9 +1,9 @@
-"""Hold one program on a leash: `python leash.py GRACE_SECONDS PROGRAM ARGUMENT...`.
+"""Hold one program on a leash: `python leash.py GRACE_SECONDS [--keep FD] PROGRAM ARGUMENT...`.
 
 Standard input is a pipe that the supervisor holds and never writes to. When it closes, the
 program gets SIGTERM and, GRACE_SECONDS later, its whole group SIGKILL. SIGTERM to the leash
-skips the grace. The leash exits with the program's status. It imports nothing of the
-console, to stay small.
+skips the grace. The leash exits with the program's status. With `--keep` the program gets that
+descriptor of the leash. It imports nothing of the console, to stay small.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ import time
 from types import FrameType
 
 
-def main(grace: float, command: list[str]) -> int:
+def main(grace: float, command: list[str], kept: tuple[int, ...] = ()) -> int:
     """Run the command until it ends or is no longer wanted; return the status to exit with."""
     wakeup = _wake_on_signals(signal.SIGCHLD, signal.SIGTERM)
     # A group of its own, so that all of it can be killed. SIGTERM goes to the program alone:
     # Celery's pool processes would drop their tasks, Celery itself lets them finish first.
-    program = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)  # noqa: S603 - ours
+    program = subprocess.Popen(  # noqa: S603 - ours
+        command, stdin=subprocess.DEVNULL, process_group=0, pass_fds=kept
+    )
     if not _wait(program, wakeup, until_closed=True):
         program.send_signal(signal.SIGTERM)
         _wait(program, wakeup, seconds=grace)
@@ -74,4 +76,6 @@ def _has_ended(program: subprocess.Popen[bytes]) -> bool:
 
 
 if __name__ == "__main__":
+    if sys.argv[2] == "--keep":
+        sys.exit(main(float(sys.argv[1]), sys.argv[4:], (int(sys.argv[3]),)))
     sys.exit(main(float(sys.argv[1]), sys.argv[2:]))

@@ -1,0 +1,158 @@
+"""The table's rows of backups being made: what runs, what failed and why.
+
+The table is an index. When the console's own database is away, another one is still backed up,
+and the next look into the stores enters it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from django.db import DatabaseError, InterfaceError, connections, transaction
+from django.db.models.functions import Now
+
+import audit
+from audit.capture.actors import current_or_none
+from audit.models import Action
+from compliance_site.foundation.notices.models import Urgency
+from compliance_site.foundation.notices.outbox import notify
+from recovery.backups import lock
+from recovery.backups.manifest import Manifest
+from recovery.databases import Database, databases
+from recovery.exceptions import ServerAwayError
+from recovery.models import Backup, BackupKind, BackupState
+
+DIED = "The process that made it ended before it was done."
+LONGEST_REASON = 500
+
+logger = logging.getLogger(__name__)
+
+
+def new_id(now: datetime | None = None) -> str:
+    """Return an id that no other backup has, whatever the clock does: `20261123T020000Z-3f9ac1`."""
+    return f"{now or datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+@dataclass
+class Attempt:
+    """One backup being made."""
+
+    database: str
+    id: str = field(default_factory=new_id)
+
+    def running(self) -> None:
+        actor = current_or_none()
+        who = actor.actor() if actor else None
+        with _catalogue():
+            Backup.objects.create(
+                id=self.id,
+                database=self.database,
+                actor_type=who.type if who else "",
+                actor=who.name[:200] if who else "",
+            )
+
+    def stored(self, manifest: Manifest, content: bytes, copies: dict[str, str]) -> None:
+        """Enter the stored backup, and tell when a store is without it."""
+        missing = [f"{store}: {reason}" for store, reason in copies.items() if reason]
+        with _catalogue(), transaction.atomic():
+            self._update(
+                state=BackupState.STORED,
+                finished_at=manifest.finished_at,
+                size_bytes=manifest.size,
+                manifest=json.loads(content),
+                copies=copies,
+                reason="",
+            )
+            self._record(success=True, size=manifest.size, copies=copies)
+            if missing:
+                self._tell(
+                    "incomplete",
+                    f"Backup of {self.database} is missing in a store",
+                    "It counts, and is in the others.\n" + "\n".join(missing),
+                )
+
+    def failed(self, reason: str, copies: dict[str, str] | None = None) -> None:
+        """Enter the failure, and tell people at once."""
+        logger.error("Backup %s of %s failed: %s", self.id, self.database, reason)
+        with _catalogue(), transaction.atomic():
+            self._update(
+                state=BackupState.FAILED,
+                finished_at=Now(),
+                reason=reason[:LONGEST_REASON],
+                copies=copies or {},
+            )
+            self._record(success=False, reason=reason)
+            subject = f"Backup of {self.database} failed"
+            self._tell("failed", subject, f"Backup {self.id} was not made.\nReason: {reason}")
+
+    def _update(self, **fields: object) -> None:
+        Backup.objects.filter(pk=self.id).update(**fields)
+
+    def _record(self, **details: object) -> None:
+        details |= {"database": self.database}
+        audit.record(Action.BACKUP, resource=f"/backups/{self.id}", details=details)
+
+    def _tell(self, kind: str, subject: str, body: str) -> None:
+        notify(
+            f"backup.{kind}",
+            key=f"backup.{kind}|{self.id}",
+            subject=subject,
+            body=body,
+            urgency=Urgency.URGENT,
+        )
+
+
+def expected_bytes(database: str, size: int) -> int:
+    """Guess a dump's size by that of the last backup; half of the database's for the first."""
+    last = None
+    with _catalogue():
+        last = Backup.objects.stored().filter(database=database, kind=BackupKind.LOGICAL).first()
+    if last is None or last.size_bytes is None or last.manifest is None:
+        return size // 2
+    before = max(1, int(last.manifest["facts"]["size_bytes"]))
+    return last.size_bytes * size * 6 // (before * 5)
+
+
+def close_dead(database: str | None = None) -> list[str]:
+    """Enter as failed what still says that it runs while nobody has its lock; return the ids.
+
+    What is on a server that is away stays: its backup may be alive on another machine.
+    """
+    running: list[Backup] = []
+    with _catalogue():
+        rows = Backup.objects.filter(state=BackupState.RUNNING, kind=BackupKind.LOGICAL)
+        running = list(rows if database is None else rows.filter(database=database))
+    known = databases()
+    dead = [backup for backup in running if _is_dead(known.get(backup.database))]
+    for backup in dead:
+        Attempt(backup.database, backup.pk).failed(DIED)
+    return [backup.pk for backup in dead]
+
+
+def _is_dead(database: Database | None) -> bool:
+    if database is None:
+        # Not configured any more: nobody makes it.
+        return True
+    try:
+        return not lock.is_held(database)
+    except ServerAwayError:
+        return False
+
+
+@contextmanager
+def _catalogue() -> Iterator[None]:
+    """Go on without the console's database when it is away."""
+    connection = connections["default"]
+    if not connection.in_atomic_block:
+        # One that was idle for the hours of a dump may be broken.
+        connection.close_if_unusable_or_obsolete()
+    try:
+        yield
+    except (InterfaceError, DatabaseError) as exc:
+        logger.warning("The catalogue of backups cannot be written (%s).", type(exc).__name__)
