@@ -14,15 +14,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from django.db import DatabaseError, InterfaceError, connections, transaction
+from django.db import InterfaceError, OperationalError, connections, transaction
 from django.db.models.functions import Now
 
 import audit
-from audit.capture.actors import current_or_none
+from audit.capture.actors import current
 from audit.models import Action
 from compliance_site.foundation.notices.models import Urgency
 from compliance_site.foundation.notices.outbox import notify
-from recovery.backups import lock
+from recovery.backups import index, lock
 from recovery.backups.manifest import Manifest
 from recovery.databases import Database, databases
 from recovery.exceptions import ServerAwayError
@@ -47,21 +47,14 @@ class Attempt:
     id: str = field(default_factory=new_id)
 
     def running(self) -> None:
-        actor = current_or_none()
-        who = actor.actor() if actor else None
         with _catalogue():
-            Backup.objects.create(
-                id=self.id,
-                database=self.database,
-                actor_type=who.type if who else "",
-                actor=who.name[:200] if who else "",
-            )
+            self._enter(state=BackupState.RUNNING)
 
     def stored(self, manifest: Manifest, content: bytes, copies: dict[str, str]) -> None:
         """Enter the stored backup, and tell when a store is without it."""
         missing = [f"{store}: {reason}" for store, reason in copies.items() if reason]
         with _catalogue(), transaction.atomic():
-            self._update(
+            self._enter(
                 state=BackupState.STORED,
                 finished_at=manifest.finished_at,
                 size_bytes=manifest.size,
@@ -77,22 +70,22 @@ class Attempt:
                     "It counts, and is in the others.\n" + "\n".join(missing),
                 )
 
-    def failed(self, reason: str, copies: dict[str, str] | None = None) -> None:
+    def failed(self, reason: str) -> None:
         """Enter the failure, and tell people at once."""
         logger.error("Backup %s of %s failed: %s", self.id, self.database, reason)
         with _catalogue(), transaction.atomic():
-            self._update(
-                state=BackupState.FAILED,
-                finished_at=Now(),
-                reason=reason[:LONGEST_REASON],
-                copies=copies or {},
-            )
+            self._enter(state=BackupState.FAILED, finished_at=Now(), reason=reason[:LONGEST_REASON])
             self._record(success=False, reason=reason)
             subject = f"Backup of {self.database} failed"
             self._tell("failed", subject, f"Backup {self.id} was not made.\nReason: {reason}")
 
-    def _update(self, **fields: object) -> None:
-        Backup.objects.filter(pk=self.id).update(**fields)
+    def _enter(self, **fields: object) -> None:
+        # The catalogue may have been away when it began, or have failed to be reached before.
+        who = current().actor()
+        made = {"database": self.database, "actor_type": who.type, "actor": who.name[:200]}
+        Backup.objects.update_or_create(
+            pk=self.id, defaults=fields, create_defaults={**made, **fields}
+        )
 
     def _record(self, **details: object) -> None:
         details |= {"database": self.database}
@@ -130,9 +123,20 @@ def close_dead(database: str | None = None) -> list[str]:
         running = list(rows if database is None else rows.filter(database=database))
     known = databases()
     dead = [backup for backup in running if _is_dead(known.get(backup.database))]
+    closed = []
     for backup in dead:
-        Attempt(backup.database, backup.pk).failed(DIED)
-    return [backup.pk for backup in dead]
+        if not _was_stored(backup):
+            Attempt(backup.database, backup.pk).failed(DIED)
+            closed.append(backup.pk)
+    return closed
+
+
+def _was_stored(backup: Backup) -> bool:
+    """Enter a backup that was whole when its process died; say whether it was."""
+    Backup.objects.filter(pk=backup.pk).update(state=BackupState.FAILED)
+    index.refresh(backup.database)
+    backup.refresh_from_db()
+    return backup.state == BackupState.STORED
 
 
 def _is_dead(database: Database | None) -> bool:
@@ -154,5 +158,9 @@ def _catalogue() -> Iterator[None]:
         connection.close_if_unusable_or_obsolete()
     try:
         yield
-    except (InterfaceError, DatabaseError) as exc:
-        logger.warning("The catalogue of backups cannot be written (%s).", type(exc).__name__)
+    except (InterfaceError, OperationalError) as exc:
+        logger.warning(
+            "The console's database is away (%s): the catalogue, the audit trail and notices miss "
+            "this backup; `manage.py backup list` enters it later, from its store.",
+            type(exc).__name__,
+        )

@@ -70,14 +70,14 @@ def _make(
     attempt: Attempt, database: Database, connection: Connection, progress: Progress
 ) -> Created:
     places, _ = stores.stores(), sealing.recipients()
-    for place in places:
-        place.sweep(database.name)
     with _staging(database, attempt.id) as folder:
         moment = begin(database, connection)
         expected = expected_bytes(database.name, moment.facts.size_bytes)
         _check_space(folder, expected)
         progress.phase(f"Dumping {database.name}", expected)
         dumped = dump(database, connection, moment, folder, progress)
+        if not dumped.has_passwords:
+            progress.say(f"Roles are kept without passwords: {database.user} may not read them.")
         (folder / "README.txt").write_text(README)
         name = f"{database.name}/{attempt.id}.tar.age"
         total = archive.size(folder)

@@ -10,7 +10,7 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ HOLDER = """
 @contextmanager
 def held(database: Database) -> Iterator[psycopg.Connection[Any]]:
     """Lend the connection that holds the lock; raise `BusyError` naming who has it, since when."""
-    with machine_lock(database), database.connect(application_name=_own_name()) as connection:
+    with machine_lock(database), closing(_connect(database)) as connection:
         query = "SELECT pg_try_advisory_lock(%s)"
         if connection.execute(query, (KEY,)).fetchone() != (True,):
             raise BusyError(f"{database.name} is being backed up by {_holder(connection)}.")
@@ -65,7 +65,7 @@ def machine_lock(database: Database) -> Iterator[None]:
 
 def is_held(database: Database) -> bool:
     """Say whether somebody backs this database up now; raise `ServerAwayError` when unknown."""
-    with database.connect() as connection:
+    with closing(database.connect()) as connection:
         return connection.execute(HOLDER, (KEY,)).fetchone() is not None
 
 
@@ -77,6 +77,11 @@ def folder() -> Path:
     except OSError as exc:
         raise ConfigurationError(f"RECOVERY_FOLDER: {path}: {exc.strerror}.") from None
     return path
+
+
+def _connect(database: Database) -> psycopg.Connection[Any]:
+    # Idle while the files are stored, which no firewall on the way may take for dead.
+    return database.connect(application_name=_own_name(), keepalives_idle=60)
 
 
 def _holder(connection: psycopg.Connection[Any]) -> str:

@@ -29,6 +29,8 @@ FIXED = {
     "statement_timeout": "0",
     "lock_timeout": "60s",
     "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+    "transaction_timeout": "0",
     "max_parallel_workers_per_gather": "0",
 }
 LARGE_OBJECTS = TableFacts("pg_catalog", "pg_largeobject", 0, "")
@@ -92,7 +94,9 @@ Told = Callable[[TableFacts], None]
 def fix_settings(connection: Connection) -> None:
     """Make the session's text of values the same everywhere; the other functions do it too."""
     for name, value in FIXED.items():
-        connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+        # Older versions do not know each of them.
+        query = "SELECT set_config(name, %s, false) FROM pg_settings WHERE name = %s"
+        connection.execute(query, (value, name))
 
 
 def facts(connection: Connection) -> DatabaseFacts:

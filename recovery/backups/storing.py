@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from recovery import sealing
-from recovery.backups.progress import Progress
+from recovery.backups.progress import Progress, size_text
 from recovery.exceptions import StoreError
 from recovery.stores.base import Sink, Store
 
@@ -70,9 +70,12 @@ class Copies:
                 sink.write(content)
                 sink.commit()
 
-    def open(self, name: str, stack: ExitStack) -> None:
+    def open(self, name: str, total: int, stack: ExitStack) -> None:
+        """Begin a file of about `total` bytes in each store, where nothing of killed ones is left."""
         for store in self.stores:
             with self._noting(store):
+                store.sweep(name.partition("/")[0])
+                _check_space(store, total)
                 self._sinks[store.name] = stack.enter_context(store.create(name))
 
     def _pass_on(self) -> None:
@@ -103,8 +106,17 @@ def seal_into(
     copies = Copies(stores, progress)
     progress.phase("Encrypting and storing", total)
     with ExitStack() as stack:
-        copies.open(name, stack)
+        copies.open(name, total, stack)
         sealing.seal(source, copies)
         copies.commit()
     copies.read_back(name)
     return copies
+
+
+def _check_space(store: Store, needed: int) -> None:
+    free = store.free_bytes()
+    if free is not None and free < needed:
+        raise StoreError(
+            f"{store.name} has {size_text(free)} free ({free} bytes); "
+            f"the backup needs {size_text(needed)} ({needed} bytes)."
+        )

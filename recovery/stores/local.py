@@ -24,6 +24,7 @@ TEMPORARY = ".writing-"
 # Where a file system knows no hard links.
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 BUFFER = 1 << 20
+MISSING = "; the first backup makes the folder, unless its disk is not mounted"
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class LocalStore(Store):
         return usage.f_bavail * usage.f_frsize
 
     def sweep(self, database: str) -> None:
-        if not self._has(database):
+        if not self.path.exists() or not self._has(database):
             return
         with self._folder(database) as folder, _told(self.name):
             for name in os.listdir(folder):
@@ -137,11 +138,8 @@ class LocalStore(Store):
                     _remove_abandoned(name, folder)
 
     def _has(self, database: str) -> bool:
-        """Say whether the folder is there; a store that is not there at all is an error."""
+        """Say whether the database has a folder; no folder at all may be a disk not mounted."""
         with _told(self.name):
-            if not self.path.exists():
-                # Made by the first backup.
-                return False
             return database in os.listdir(self.path)
 
     @contextmanager
@@ -218,4 +216,5 @@ def _told(store: str, name: str = "") -> Iterator[None]:
         yield
     except OSError as exc:
         what = f"{store}/{name}" if name else store
-        raise StoreError(f"{what}: {exc.strerror or type(exc).__name__}.") from None
+        hint = MISSING if isinstance(exc, FileNotFoundError) and not name else ""
+        raise StoreError(f"{what}: {exc.strerror or type(exc).__name__}{hint}.") from None

@@ -19,6 +19,8 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
     BotoCoreError,
     ClientError,
     HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
 )
 from django.conf import settings
 from urllib3.exceptions import HTTPError
@@ -133,7 +135,11 @@ class S3Store(Store):
         endpoint = settings.BACKUP_S3_ENDPOINT_URL or None
         with self.told():
             # A session of its own: the shared one is not safe between threads.
-            return boto3.session.Session().client("s3", endpoint_url=endpoint, config=DEADLINES)
+            session = boto3.session.Session()
+            try:
+                return session.client("s3", endpoint_url=endpoint, config=DEADLINES)
+            except ValueError:
+                raise StoreError("BACKUP_S3_ENDPOINT_URL must read https://host:port.") from None
 
     def key(self, name: str) -> str:
         split(name)
@@ -205,6 +211,11 @@ class S3Store(Store):
             code = re.sub(r"\W", "", str(answer.get("Error", {}).get("Code", "")))[:60]
             raise StoreError(
                 f"{self.name}: {REASONS.get(code) or f'it answered {code}'}."
+            ) from None
+        except (NoCredentialsError, PartialCredentialsError):
+            raise StoreError(
+                f"{self.name}: no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+                "or give the machine a role."
             ) from None
         except (BotoCoreError, HTTPClientError, HTTPError, OSError) as exc:
             raise StoreError(f"{self.name}: no answer ({type(exc).__name__}).") from None
