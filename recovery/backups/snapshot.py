@@ -95,7 +95,7 @@ def fix_settings(connection: Connection) -> None:
     """Make the session's text of values the same everywhere; the other functions do it too."""
     for name, value in FIXED.items():
         # Older versions do not know each of them.
-        query = "SELECT set_config(name, %s, false) FROM pg_settings WHERE name = %s"
+        query = "SELECT set_config(name, %s, false) FROM pg_settings WHERE lower(name) = %s"
         connection.execute(query, (value, name))
 
 
