@@ -104,7 +104,7 @@ class Attempt:
 def expected_bytes(database: str, size: int) -> int:
     """Guess a dump's size by that of the last backup; half of the database's for the first."""
     last = None
-    with _catalogue():
+    with _catalogue(quiet=True):
         last = Backup.objects.stored().filter(database=database, kind=BackupKind.LOGICAL).first()
     if last is None or last.size_bytes is None or last.manifest is None:
         return size // 2
@@ -118,7 +118,7 @@ def close_dead(database: str | None = None) -> list[str]:
     What is on a server that is away stays: its backup may be alive on another machine.
     """
     running: list[Backup] = []
-    with _catalogue():
+    with _catalogue(quiet=True):
         rows = Backup.objects.filter(state=BackupState.RUNNING, kind=BackupKind.LOGICAL)
         running = list(rows if database is None else rows.filter(database=database))
     known = databases()
@@ -150,7 +150,7 @@ def _is_dead(database: Database | None) -> bool:
 
 
 @contextmanager
-def _catalogue() -> Iterator[None]:
+def _catalogue(*, quiet: bool = False) -> Iterator[None]:
     """Go on without the console's database when it is away."""
     connection = connections["default"]
     if not connection.in_atomic_block:
@@ -159,7 +159,8 @@ def _catalogue() -> Iterator[None]:
     try:
         yield
     except (InterfaceError, OperationalError) as exc:
-        logger.warning(
+        logger.log(
+            logging.DEBUG if quiet else logging.WARNING,
             "The console's database is away (%s): the catalogue, the audit trail and notices miss "
             "this backup; `manage.py backup list` enters it later, from its store.",
             type(exc).__name__,
