@@ -101,13 +101,13 @@ class Attempt:
         )
 
 
-def expected_bytes(database: str, size: int) -> int:
-    """Guess a dump's size by that of the last backup; half of the database's for the first."""
+def expected_bytes(database: str, size: int) -> int | None:
+    """Guess the size of a database's dump by that of the last backup; None for the first one."""
     last = None
     with _catalogue(quiet=True):
         last = Backup.objects.stored().filter(database=database, kind=BackupKind.LOGICAL).first()
     if last is None or last.size_bytes is None or last.manifest is None:
-        return size // 2
+        return None
     before = max(1, int(last.manifest["facts"]["size_bytes"]))
     return last.size_bytes * size * 6 // (before * 5)
 

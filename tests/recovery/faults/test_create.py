@@ -273,12 +273,11 @@ def test_without_the_consoles_database_another_one_is_backed_up_all_the_same(bac
 def test_kill_9_of_the_server_is_a_failure(backing_up, own_cluster):
     backing_up.url, home = own_cluster
     process = backing_up.start()
-    frozen_pg_dump(process)
-    postmaster = postgres.find(home)
-    server = [postmaster, *postmaster.children()]
+    pg_dump = frozen_pg_dump(process)
 
-    for each in server:
+    for each in server_of(home):
         each.kill()
+    pg_dump.send_signal(signal.SIGCONT)
 
     done = finish(process)
     assert done.returncode == 1
