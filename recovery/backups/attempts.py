@@ -112,6 +112,16 @@ def expected_bytes(database: str, size: int) -> int | None:
     return last.size_bytes * size * 6 // (before * 5)
 
 
+def failed_ids(database: str) -> list[str]:
+    """Return the backups of a database of which nothing should be in a store."""
+    rows = Backup.objects.filter(
+        database=database, kind=BackupKind.LOGICAL, state=BackupState.FAILED
+    )
+    with _catalogue(quiet=True):
+        return list(rows.values_list("pk", flat=True))
+    return []
+
+
 def close_dead(database: str | None = None) -> list[str]:
     """Enter as failed what still says that it runs while nobody has its lock; return the ids.
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from compliance_site.foundation import rewrap
 from recovery import sealing, stores
 from recovery.backups import archive, lock
-from recovery.backups.attempts import Attempt, close_dead, expected_bytes
+from recovery.backups.attempts import Attempt, close_dead, expected_bytes, failed_ids
 from recovery.backups.dump import Connection, Dumped, Moment, begin, dump
 from recovery.backups.manifest import Manifest
 from recovery.backups.progress import Progress, size_text
 from recovery.backups.readme import README
-from recovery.backups.storing import Copies, seal_into
+from recovery.backups.storing import Copies, seal_into, sweep
 from recovery.databases import Database
 from recovery.exceptions import BusyError, ConfigurationError, RecoveryError
 from recovery.models import BackupKind
@@ -70,6 +70,7 @@ def _make(
     attempt: Attempt, database: Database, connection: Connection, progress: Progress
 ) -> Created:
     places, _ = stores.stores(), sealing.recipients()
+    sweep(places, database.name, failed_ids(database.name))
     with _staging(database, attempt.id) as folder:
         moment = begin(database, connection)
         expected = expected_bytes(database.name, moment.facts.size_bytes)
@@ -85,7 +86,9 @@ def _make(
         copies = seal_into(places, name, archive.stream(folder), total, progress)
     manifest = _manifest(attempt, database, moment, dumped, copies)
     content = manifest.signed()
-    copies.put(f"{database.name}/{attempt.id}.json", content)
+    stem = f"{database.name}/{attempt.id}"
+    copies.put(f"{stem}.json", content)
+    copies.discard(f"{stem}.json", f"{stem}.tar.age")
     outcome = {place.name: copies.reasons.get(place.name, "") for place in places}
     attempt.stored(manifest, content, outcome)
     return Created(manifest, outcome)

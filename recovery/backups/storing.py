@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -70,11 +70,18 @@ class Copies:
                 sink.write(content)
                 sink.commit()
 
+    def discard(self, *names: str) -> None:
+        """Take back, in this order, what a store without the whole backup may have got of it."""
+        for store in self.stores:
+            if store.name in self.reasons:
+                with suppress(StoreError):
+                    for name in names:
+                        store.delete(name)
+
     def open(self, name: str, total: int, stack: ExitStack) -> None:
-        """Begin a file of about `total` bytes in each store, where nothing of killed ones is left."""
+        """Begin a file of about `total` bytes in each store."""
         for store in self.stores:
             with self._noting(store):
-                store.sweep(name.partition("/")[0])
                 _check_space(store, total)
                 self._sinks[store.name] = stack.enter_context(store.create(name))
 
@@ -97,6 +104,19 @@ class Copies:
             self.reasons[store.name] = str(exc)
         if not self.good:
             raise StoreError("No place took the backup. " + " ".join(self.reasons.values()))
+
+
+def sweep(stores: Sequence[Store], database: str, dead: Sequence[str]) -> None:
+    """Remove what killed backups left: unfinished files, and those that have no manifest."""
+    for store in stores:
+        # One that does not answer says so again when it is written to.
+        with suppress(StoreError):
+            store.sweep(database)
+            names = set(store.names(database))
+            for backup_id in dead:
+                stem = f"{database}/{backup_id}"
+                if f"{stem}.tar.age" in names and f"{stem}.json" not in names:
+                    store.delete(f"{stem}.tar.age")
 
 
 def seal_into(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json as jsons
+import signal
 import sys
 from typing import Any
 
@@ -26,6 +27,8 @@ def arguments(parser: CommandParser) -> None:
 
 def run(command: BaseCommand, *, database: str, json: bool, **options: Any) -> str:
     attempt = Attempt(database)
+    # As Ctrl-C does: what was begun is cleaned up, and entered as failed.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         created = make(attempt, databases.database(database), Progress(sys.stderr))
     except RecoveryError as exc:
@@ -33,6 +36,10 @@ def run(command: BaseCommand, *, database: str, json: bool, **options: Any) -> s
             command.stdout.write(_failure(attempt, exc))
         code = BUSY if isinstance(exc, BusyError) else 1
         raise CommandError(str(exc), returncode=code) from exc
+    except KeyboardInterrupt:
+        raise CommandError("It was interrupted; nothing was stored.") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
     shown = _as_json(created) if json else _sentence(created)
     if not created.is_complete:
         command.stdout.write(shown)

@@ -123,7 +123,7 @@ def test_what_is_stored_but_reads_back_otherwise_does_not_count(orders, places, 
         str(places[0]): f"{places[0]}: what was read back is not what was written.",
         str(places[1]): "",
     }
-    assert [path.suffix for path in (places[0] / "orders").iterdir()] == [".age"]
+    assert list((places[0] / "orders").iterdir()) == []
 
 
 def test_an_interrupted_one_says_so_and_leaves_no_file(orders, places, settings, monkeypatch):
@@ -138,6 +138,20 @@ def test_an_interrupted_one_says_so_and_leaves_no_file(orders, places, settings,
     assert list((places[0] / "orders").iterdir()) == []
     left = [path.name for path in (settings.RECOVERY_FOLDER / "backups").iterdir()]
     assert left == ["orders.lock"]
+
+
+def test_a_file_whose_backup_died_before_its_manifest_is_removed_by_the_next(orders, places):
+    first = create(orders)
+    for place in places:
+        (place / "orders" / f"{first.id}.json").unlink()
+    Backup.objects.update(state="failed")
+    (places[0] / "orders" / "20261123T020000Z-000001.tar.age").write_text("somebody else's")
+
+    second = create(orders)
+
+    assert sorted(path.name for path in (places[0] / "orders").iterdir()) == sorted(
+        [f"{second.id}.json", f"{second.id}.tar.age", "20261123T020000Z-000001.tar.age"]
+    )
 
 
 def test_the_consoles_own_backup_names_the_keys_that_its_values_need(db, places, actor):

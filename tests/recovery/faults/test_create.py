@@ -125,6 +125,20 @@ def test_kill_9_of_the_command_ends_pg_dump_and_leaves_nothing_listed(backing_up
     assert_the_next_one_works(backing_up)
 
 
+def test_one_that_is_told_to_end_cleans_up_after_itself(backing_up, under_way):
+    process, _ = under_way
+    below = children(process.pid)
+
+    process.terminate()
+
+    done = finish(process)
+    assert done.returncode == 1
+    assert "It was interrupted; nothing was stored." in done.stderr
+    wait_for_end(below)
+    assert backing_up.left() == []
+    assert [each["reason"] for each in backing_up.listed()] == ["It was interrupted."]
+
+
 def test_kill_9_of_pg_dump_is_a_failure_with_its_reason(backing_up, under_way):
     process, pg_dump = under_way
 
