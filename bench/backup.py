@@ -22,8 +22,8 @@ from bench.console import environment_of, manage
 from bench.result import Pair, report
 from compliance_site.foundation import embedded
 
-PAIRS = int(os.environ.get("BENCH_PAIRS", "5"))
-MEGABYTES = int(os.environ.get("BENCH_MEGABYTES", "1000"))
+PAIRS = 5
+MEGABYTES = 1_000
 # About 190 bytes a row with its index: words that compress about as orders and logs do.
 ROWS = MEGABYTES * 5_300
 CONTENTS = f"""
