@@ -9,10 +9,14 @@ class AuditConfig(AppConfig):
     runtime_functions = ("audit_make_partition(date)",)
 
     def ready(self) -> None:
+        from prometheus_client import REGISTRY
+
         from audit import checks  # noqa: F401  registers itself
         from audit.capture import redaction, sign_ins
         from audit.capture.redaction.configured import configured_redactor
+        from audit.metrics import SpoolCollector
 
         redaction.install(configured_redactor())
 
         sign_ins.connect()
+        REGISTRY.register(SpoolCollector())

@@ -40,6 +40,7 @@ class Action(models.TextChoices):
     PIN = "PIN"
     DOWNLOAD = "DOWNLOAD"
     RESTORE = "RESTORE"
+    FAILOVER = "FAILOVER"
 
 
 class ActorType(models.TextChoices):

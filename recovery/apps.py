@@ -6,6 +6,10 @@ class RecoveryConfig(AppConfig):
     verbose_name = "Disaster recovery"
 
     def ready(self) -> None:
+        from prometheus_client import REGISTRY
+
         from recovery.health import heartbeat
+        from recovery.metrics import RecoveryCollector
 
         heartbeat.connect()
+        REGISTRY.register(RecoveryCollector())

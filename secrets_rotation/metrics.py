@@ -12,6 +12,7 @@ from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from compliance_site.foundation.scraping import asking_database
 from secrets_rotation import reading
 from secrets_rotation.models import Run, Secret, Version, VersionState
 
@@ -30,7 +31,8 @@ class RotationCollector(Collector):
             "secret_rotation_up", "Whether the database told about rotation at this scrape."
         )
         try:
-            families = [*_of_secrets(), *_of_runs(), _exposure()]
+            with asking_database():
+                families = [*_of_secrets(), *_of_runs(), _exposure()]
         except DatabaseAwayError:
             families = []
         is_up.add_metric((), float(bool(families)))

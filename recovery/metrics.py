@@ -1,0 +1,132 @@
+"""Recovery for Prometheus, under the names that the user's document gives, and ages beside them.
+
+Asked from the catalogue at each scrape, so that web, workers and restarts agree. An age is the
+time of the last success: where there was none there is no sample, never 0, which is 1970.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import Error as DatabaseAwayError
+from django.db.models import Count, Max, Q
+from django.utils import timezone
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    Metric,
+    UnknownMetricFamily,
+)
+from prometheus_client.registry import Collector
+
+from audit.models import Action, AuditLog
+from compliance_site.foundation.scraping import asking_database
+from recovery import metrics_store
+from recovery.databases import CONSOLE, databases
+from recovery.exceptions import ConfigurationError
+from recovery.models import Backup, BackupKind, BackupState
+
+RATED = timedelta(days=30)
+STORED = Q(state=BackupState.STORED)
+FAILED = Q(state=BackupState.FAILED)
+# Taken away since, but it had succeeded.
+SUCCEEDED = STORED | Q(state=BackupState.REMOVED, finished_at__isnull=False)
+
+
+class RecoveryCollector(Collector):
+    """Backups, failovers, health, and what went wrong when the database was asked."""
+
+    def describe(self) -> list[Metric]:
+        """Name nothing: to find out would ask the database while Django starts."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        is_up = GaugeMetricFamily(
+            "recovery_up", "Whether the database told about recovery at this scrape."
+        )
+        yield _connection_errors()
+        try:
+            with asking_database():
+                families = [*_of_backups(), _failovers()]
+        except DatabaseAwayError:
+            families = []
+        is_up.add_metric((), float(bool(families)))
+        yield is_up
+        yield from families
+
+
+def _connection_errors() -> Metric:
+    # Of no type: a Counter's name would get an ending that the document's names do not have.
+    return UnknownMetricFamily(
+        "database_connection_errors",
+        "How often a health check did not reach the database, counted since the beginning.",
+        metrics_store.connection_errors(),
+    )
+
+
+def _failovers() -> Metric:
+    happened = AuditLog.objects.filter(action=Action.FAILOVER, source="console")
+    return UnknownMetricFamily(
+        "failover_events", "Failovers that the audit log records.", happened.count()
+    )
+
+
+def _of_backups() -> list[Metric]:
+    rate = _gauge("backup_success_rate", "Share (0 to 1) of the last 30 days' backups that worked.")
+    failures = CounterMetricFamily("backup_failures", "Backups that failed.", labels=["database"])
+    stored = _gauge("backup_last_success_timestamp_seconds", "When the newest backup was stored.")
+    verified = _gauge(
+        "backup_last_verified_timestamp_seconds", "When a backup was last verified by a restore."
+    )
+    size = _gauge("backup_size_bytes", "Size of the newest backup.")
+    for name, known in _history().items():
+        labels = (name,)
+        failures.add_metric(labels, known.get("failed", 0))
+        if ended := known.get("recent", 0):
+            rate.add_metric(labels, known["recent_good"] / ended)
+        for family, moment in ((stored, known.get("stored")), (verified, known.get("verified"))):
+            if isinstance(moment, datetime):
+                family.add_metric(labels, moment.timestamp())
+    for name, size_bytes in _sizes():
+        size.add_metric((name,), size_bytes)
+    return [rate, failures, stored, verified, size]
+
+
+def _history() -> dict[str, dict[str, Any]]:
+    """Return by database what is known of its backups; nothing of one that has none."""
+    recent = Q(started_at__gte=timezone.now() - RATED)
+    rows = (
+        Backup.objects.filter(kind=BackupKind.LOGICAL)
+        .order_by("database")
+        .values("database")
+        .annotate(
+            failed=Count("pk", filter=FAILED),
+            recent=Count("pk", filter=recent & (SUCCEEDED | FAILED)),
+            recent_good=Count("pk", filter=recent & SUCCEEDED),
+            stored=Max("finished_at", filter=STORED),
+            verified=Max("verified_at", filter=STORED),
+        )
+    )
+    nothing: dict[str, dict[str, Any]] = {name: {} for name in _configured()}
+    return nothing | {row["database"]: dict(row) for row in rows}
+
+
+def _sizes() -> Iterator[tuple[str, int]]:
+    newest = Backup.objects.stored().filter(kind=BackupKind.LOGICAL)
+    newest = newest.order_by("database", "-finished_at", "-pk").distinct("database")
+    for name, size_bytes in newest.values_list("database", "size_bytes"):
+        assert size_bytes is not None, "a stored backup has a size"
+        yield name, size_bytes
+
+
+def _configured() -> list[str]:
+    try:
+        return sorted(databases())
+    except ConfigurationError:
+        return [CONSOLE]
+
+
+def _gauge(name: str, text: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, labels=["database"])
