@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import Error as DatabaseAwayError
+from django.db import connection
 from django.db.models import Count, Max, Q
 from django.utils import timezone
 from prometheus_client.core import (
@@ -33,6 +34,14 @@ STORED = Q(state=BackupState.STORED)
 FAILED = Q(state=BackupState.FAILED)
 # Taken away since, but it had succeeded.
 SUCCEEDED = STORED | Q(state=BackupState.REMOVED, finished_at__isnull=False)
+# A slot that was lost keeps nothing any more: nothing is safe.
+SLOTS = """
+SELECT slot_name, active,
+       pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+                            ELSE pg_current_wal_lsn() END, restart_lsn),
+       CASE wal_status WHEN 'lost' THEN 0 ELSE safe_wal_size END
+FROM pg_replication_slots WHERE NOT temporary
+"""
 
 
 class RecoveryCollector(Collector):
@@ -49,7 +58,7 @@ class RecoveryCollector(Collector):
         yield _connection_errors()
         try:
             with asking_database():
-                families = [*_of_backups(), _failovers()]
+                families = [*_of_backups(), *_of_slots(), _failovers()]
         except DatabaseAwayError:
             families = []
         is_up.add_metric((), float(bool(families)))
@@ -92,6 +101,26 @@ def _of_backups() -> list[Metric]:
     for name, size_bytes in _sizes():
         size.add_metric((name,), size_bytes)
     return [rate, failures, stored, verified, size]
+
+
+def _of_slots() -> list[Metric]:
+    """Tell by bytes of write-ahead log how far behind who reads it is: times are no measure."""
+    behind, active, safe = (
+        GaugeMetricFamily(name, text, labels=["slot"])
+        for name, text in (
+            ("replication_slot_lag_bytes", "Bytes of log that its reader has not confirmed."),
+            ("replication_slot_active", "1 while its reader is connected."),
+            ("replication_slot_safe_bytes", "Bytes until it is lost; no sample without a limit."),
+        )
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(SLOTS)
+        for slot, is_active, lag_bytes, safe_bytes in cursor.fetchall():
+            active.add_metric((slot,), float(is_active))
+            for family, size in ((behind, lag_bytes), (safe, safe_bytes)):
+                if size is not None:
+                    family.add_metric((slot,), float(size))
+    return [behind, active, safe]
 
 
 def _history() -> dict[str, dict[str, Any]]:

@@ -182,3 +182,20 @@ def test_metrics_are_served_under_the_documents_names(make_backup, client):
     assert "failover_events 0.0" in lines
     assert "database_connection_errors 0.0" in lines
     assert "audit_spool_entries 0.0" in lines
+
+
+@pytest.fixture
+def slot(administrator, worker_id):
+    name = f"metrics_{worker_id}_{os.getpid()}"
+    administrator(f"SELECT pg_create_physical_replication_slot('{name}', true)")
+    yield name
+    administrator(f"SELECT pg_drop_replication_slot('{name}')")
+
+
+@pytest.mark.django_db
+def test_a_slot_that_nobody_reads_shows_how_far_behind_it_is(slot, registry):
+    labels = {"slot": slot}
+
+    assert registry.get_sample_value("replication_slot_active", labels) == 0
+    assert registry.get_sample_value("replication_slot_lag_bytes", labels) >= 0
+    assert registry.get_sample_value("replication_slot_safe_bytes", labels) is None

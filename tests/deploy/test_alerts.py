@@ -1,0 +1,145 @@
+import json
+import re
+import subprocess
+
+import pytest
+import yaml
+
+# What the dashboard shows of the console's own figures, whatever Django's are.
+OURS = re.compile("(backup|health|database|failover|replication|recovery|secret|audit)_")
+KEYWORDS = {"and", "or", "unless"}
+# Made by Prometheus itself.
+ITS_OWN = {"up", "ALERTS"}
+# Served only where write-ahead log is archived.
+OPTIONAL = {"recovery_point_age_seconds"}
+
+
+@pytest.fixture(scope="module")
+def prometheus(root):
+    return root / "deploy/prometheus"
+
+
+@pytest.fixture(scope="module")
+def alerts(prometheus):
+    groups = [
+        group
+        for path in sorted((prometheus / "rules").glob("*.yml"))
+        for group in yaml.safe_load(path.read_text())["groups"]
+    ]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+@pytest.fixture(scope="module")
+def panels(root):
+    board = json.loads((root / "deploy/grafana/dashboard.json").read_text())
+    return board["panels"]
+
+
+@pytest.fixture(scope="module")
+def queries(panels):
+    return [target["expr"] for panel in panels for target in panel.get("targets", ())]
+
+
+def said(*command):
+    """Run a tool and return what it said; its complaints are the test's."""
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_prometheus_takes_the_configuration_and_finds_every_rule_file(prometheus):
+    output = said("promtool", "check", "config", prometheus / "prometheus.yml")
+
+    assert f"{len(list((prometheus / 'rules').glob('*.yml')))} rule files found" in output
+
+
+def test_the_rules_fire_when_they_should_and_only_then(prometheus):
+    said("promtool", "test", "rules", *(prometheus / "tests").glob("*.yml"))
+
+
+def test_every_alert_is_tested(prometheus, alerts):
+    tests = " ".join(path.read_text() for path in (prometheus / "tests").glob("*.yml"))
+
+    assert [alert["alert"] for alert in alerts if alert["alert"] not in tests] == []
+
+
+def test_alertmanager_takes_its_configuration(root):
+    said("amtool", "check-config", root / "deploy/alertmanager/alertmanager.yml")
+
+
+def test_alertmanager_silences_alerts_that_exist(root, alerts):
+    names = {alert["alert"] for alert in alerts}
+    text = (root / "deploy/alertmanager/alertmanager.yml").read_text()
+    named = re.findall(r'alertname=~?"([^"]+)"', text)
+
+    assert {name for one in named for name in one.split("|")} <= names
+
+
+def test_every_alert_says_what_is_wrong_and_where_to_read_what_to_do(root, alerts):
+    guide = (root / "docs/operator.md").read_text()
+    anchors = {f"#{heading.lower()}" for heading in re.findall(r"^#+ Alert: (\w+)$", guide, re.M)}
+
+    for alert in alerts:
+        assert alert["labels"]["severity"] in {"critical", "warning"}
+        assert alert["annotations"]["summary"]
+        assert alert["annotations"]["description"]
+        page, _, anchor = alert["annotations"]["runbook_url"].partition("#alert-")
+        assert page == "docs/operator.md"
+        assert anchor == alert["alert"].lower()
+        assert f"#{anchor}" in anchors, alert["alert"]
+
+
+def test_the_dashboards_queries_are_queries(panels, queries, tmp_path):
+    rules = [{"record": f"panel:{number}", "expr": query} for number, query in enumerate(queries)]
+    file = tmp_path / "dashboard.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+
+    assert f"{len(queries)} rules found" in said("promtool", "check", "rules", file)
+
+
+def test_the_dashboards_panels_do_not_overlap_and_have_titles(panels):
+    taken = set()
+    for panel in panels:
+        at = panel["gridPos"]
+        places = {
+            (x, y)
+            for x in range(at["x"], at["x"] + at["w"])
+            for y in range(at["y"], at["y"] + at["h"])
+        }
+        assert not places & taken, panel["title"]
+        assert at["x"] + at["w"] <= 24
+        assert panel["title"]
+        taken |= places
+    assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+@pytest.mark.django_db
+def test_what_is_asked_is_what_the_console_serves(client, alerts, queries):
+    answer = client.get("/metrics").content.decode()
+    served = set(re.findall(r"^# TYPE (\w+) ", answer, re.M))
+
+    asked = {name for query in (*queries, *exprs(alerts)) for name in names(query)}
+
+    assert "backup_failures_total" in asked & served
+    assert asked - served - ITS_OWN <= OPTIONAL
+
+
+@pytest.mark.django_db
+def test_every_figure_of_ours_has_a_panel(client, queries):
+    answer = client.get("/metrics").content.decode()
+    served = set(re.findall(r"^# TYPE (\w+) ", answer, re.M))
+
+    shown = {name for query in queries for name in names(query)}
+
+    assert {name for name in served if OURS.match(name)} <= shown
+
+
+def exprs(alerts):
+    return [alert["expr"] for alert in alerts]
+
+
+def names(query):
+    """Name the metrics of a query: words that are no function, label, label's value or keyword."""
+    bare = re.sub(r"\b(?:by|on) ?\([^)]*\)", "", re.sub(r"\{[^}]*\}|\[[^]]*\]", "", query))
+    words = re.findall(r"\b[a-z_]\w+\b(?!\s*\()", bare, re.IGNORECASE)
+    return {word for word in words if word not in KEYWORDS}
