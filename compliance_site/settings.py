@@ -272,6 +272,10 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(),
         "options": {"expires": 55},
     },
+    "recovery.heavy.prune": {
+        "task": "recovery.heavy.prune",
+        "schedule": crontab(hour="4", minute="0"),
+    },
 }
 
 # Audit trail

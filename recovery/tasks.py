@@ -3,6 +3,7 @@ import logging
 from celery import shared_task
 from django.conf import settings
 
+from recovery.backups import prune
 from recovery.backups.create import create
 from recovery.databases import databases
 from recovery.exceptions import RecoveryError
@@ -28,3 +29,15 @@ def backup_all() -> None:
 def sample_health() -> None:
     """Keep what each part of the console says in this minute."""
     history.sample()
+
+
+@shared_task(name="recovery.heavy.prune")
+def prune_backups() -> None:
+    """Remove the backups that no rule of retention keeps."""
+    if not settings.ENABLE_AUTOMATED_BACKUPS:
+        return
+    try:
+        prune.prune()
+    except RecoveryError as exc:
+        # Nothing is lost by keeping them until tomorrow.
+        logger.error("Backups were not pruned: %s", exc)

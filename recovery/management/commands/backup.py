@@ -14,6 +14,8 @@ EXAMPLES = """examples:
   manage.py backup list                       what the stores have
   manage.py backup show 20261123T020000Z-3f9ac1
   manage.py backup pin 20261123T020000Z-3f9ac1 --reason "before the migration"
+  manage.py backup explain                    which rule keeps or drops each
+  manage.py backup prune --delete             remove what no rule keeps; without it only say
 
 exit codes:
   0  done, in every store
