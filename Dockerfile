@@ -4,6 +4,20 @@
 #   docker buildx imagetools inspect python:3.13-slim --format '{{.Manifest.Digest}}'
 #   docker build --build-arg BASE=python:3.13-slim@sha256:<digest> .
 ARG BASE=python:3.13-slim
+# Its client programs dump and restore; of the same Debian release as the base, and of PostgreSQL's
+# own version or newer than the servers that are backed up.
+ARG POSTGRES=postgres:18-trixie
+
+FROM ${POSTGRES} AS postgresql
+# The programs with what they load, but for the C library, which is the base's. Without the
+# just-in-time compiler: no restore needs it, and it is larger than all the rest.
+RUN mkdir -p /libraries \
+    && rm -rf /usr/lib/postgresql/18/lib/bitcode /usr/lib/postgresql/18/lib/pgxs \
+    && rm -f /usr/lib/postgresql/18/lib/llvmjit* \
+    && ldd /usr/lib/postgresql/18/bin/* /usr/lib/postgresql/18/lib/*.so \
+        | awk '$2 == "=>" && $3 ~ "^/" {print $3}' | sort -u \
+        | grep -Ev '/(libc|libm|libdl|libpthread|librt|libresolv)\.so' \
+        | xargs -I{} cp --dereference {} /libraries/
 
 FROM ${BASE} AS builder
 WORKDIR /app
@@ -29,7 +43,23 @@ LABEL org.opencontainers.image.title="compliance-console" \
       org.opencontainers.image.licenses="MIT"
 RUN groupadd --gid 10001 console \
     && useradd --uid 10001 --gid console --no-create-home --home-dir /app --shell /usr/sbin/nologin console \
-    && install --directory --owner=console --group=console --mode=0700 /spool
+    && install --directory --owner=console --group=console --mode=0700 /spool /backups /recovery
+COPY --from=postgresql /usr/lib/postgresql/18 /usr/lib/postgresql/18
+COPY --from=postgresql /usr/share/postgresql/18 /usr/share/postgresql/18
+COPY --from=postgresql /libraries /usr/lib/postgresql/libraries
+# A cluster that is restored to a point in time has the locales of the one that was backed up.
+COPY --from=postgresql /usr/lib/locale /usr/lib/locale
+# The base's own libraries come first: a second one of the same name is not kept. That every
+# program starts is tried here, so that an image in which one does not is never made.
+RUN for library in /usr/lib/postgresql/libraries/*; do \
+        if ldconfig -p | grep -qF "$(basename "$library") "; then rm "$library"; fi; \
+    done \
+    && echo /usr/lib/postgresql/libraries > /etc/ld.so.conf.d/zz-postgresql.conf \
+    && ldconfig \
+    && for program in pg_dump pg_dumpall pg_restore psql pg_basebackup pg_combinebackup \
+        pg_receivewal pg_verifybackup pg_controldata pg_ctl postgres; do \
+        "/usr/lib/postgresql/18/bin/$program" --version || exit 1; \
+    done
 # A production console never falls back to embedded services: without DATABASE_URL it does not start.
 # USER is whom the log names for commands, also where the platform gives the container another uid.
 ENV PATH=/venv/bin:$PATH \
@@ -37,11 +67,16 @@ ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     COMPLIANCE_ENV=production \
-    AUDIT_SPOOL=/spool/entries
-# Entries that the database did not take yet: to be kept when the container is replaced.
-VOLUME /spool
+    AUDIT_SPOOL=/spool/entries \
+    BACKUP_STORAGE_PATH=/backups \
+    RECOVERY_FOLDER=/recovery \
+    POSTGRESQL_PROGRAMS=/usr/lib/postgresql/18/bin \
+    PGCONNECT_TIMEOUT=10
+# To be kept when the container is replaced: entries that the database did not take yet, backups,
+# and what restores and retention remember.
+VOLUME ["/spool", "/backups", "/recovery"]
 WORKDIR /app
-# All of it belongs to root: the console can read it and write none of it, but for /spool.
+# All of it belongs to root: the console can read it and write none of it, but for the volumes.
 COPY --from=builder /venv /venv
 COPY --from=builder /app /app
 USER 10001:10001

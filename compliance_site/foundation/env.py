@@ -75,12 +75,12 @@ def env_list(name: str, default: tuple[str, ...] = ()) -> list[str]:
 
 
 def env_networks(name: str, default: tuple[str, ...] = ()) -> list[Network]:
-    """Read comma-separated addresses or CIDR networks; `none` means no network at all."""
-    if os.environ.get(name, "").strip().lower() == "none":
-        return []
+    """Read comma-separated addresses or CIDR networks; `none` stands for no network at all."""
     return read(
         name,
-        lambda raw: [ip_network(part.strip()) for part in raw.split(",")],
+        lambda raw: [
+            ip_network(part.strip()) for part in raw.split(",") if part.strip().lower() != "none"
+        ],
         [ip_network(network) for network in default],
     )
 

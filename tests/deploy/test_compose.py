@@ -1,8 +1,10 @@
 import ast
 import re
 import shlex
+from ipaddress import ip_address, ip_network
 
 import pytest
+import yaml
 from celery.app.utils import find_app
 
 # As the user guide's commands name them.
@@ -10,17 +12,17 @@ REQUIRED = {"backend", "celery-worker", "celery-beat", "postgres", "redis"}
 # Settings that a container does not take from .env, and why.
 NOT_PASSED = {
     "AUDIT_SPOOL": "set in the image, to a volume of its own",
-    "BACKUP_STORAGE_PATH": "set in the image, to a volume of its own",
+    "BACKUP_IDENTITY": "known to recovery only",
     "COMPLIANCE_ENV": "the image is a production image",
     "COMPLIANCE_MASTER_KEY_FILE": "the key itself is in .env",
-    "DATABASE_ADMIN_URL": "known to migrate only",
+    "DATABASE_ADMIN_URL": "known to migrate and recovery only",
     "DATABASE_OWNER_URL": "known to migrate only",
     "DEBUG": "refused in production",
     "DELIVERY_FOLDER": "a folder has to be mounted first",
     "LOG_DIR": "containers write to standard output",
     "LOG_PROCESS": "named per service",
     "POSTGRESQL_PROGRAMS": "set in the image",
-    "RECOVERY_FOLDER": "set in the image",
+    "RECOVERY_FOLDER": "set in the image, to a volume of its own",
     "STATIC_ROOT": "filled when the image is built",
     "WAL_ARCHIVE_PATH": "a folder has to be mounted first",
 }
@@ -61,7 +63,7 @@ def test_every_service_has_a_health_check_or_ends(services):
 
 
 def test_the_consoles_services_have_as_few_rights_as_possible(consoles):
-    assert len(consoles) == 4
+    assert len(consoles) == 5
     for service in consoles.values():
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
@@ -77,13 +79,17 @@ def test_no_service_is_privileged_or_can_become_so(services):
 
 def test_images_have_a_tag(services):
     for service in services.values():
-        assert re.fullmatch(r"[a-z/-]+:[0-9][0-9.]*", service["image"])
+        assert re.fullmatch(r"[a-z/-]+:v?[0-9][0-9.]*", service["image"])
 
 
 def test_ports_are_open_to_this_machine_only(services):
     published = [port for service in services.values() for port in service.get("ports", [])]
 
-    assert published == ["127.0.0.1:${PORT:-8000}:8000"]
+    assert published == [
+        "127.0.0.1:${PORT:-8000}:8000",
+        "127.0.0.1:9090:9090",
+        "127.0.0.1:9093:9093",
+    ]
 
 
 def test_files_that_are_named_exist(root, services, compose):
@@ -101,18 +107,53 @@ def test_secrets_are_required_and_have_no_default(root):
     )
 
     assert {name for name, rest in variables.items() if rest.startswith(":-")} == {
+        "BACKUP_STORAGE_PATH",
+        "HEALTH_DETAIL_NETWORKS",
         "PORT",
         "WEB_THREADS",
     }
     assert all(rest.startswith((":?", ":-")) for rest in variables.values())
 
 
-def test_only_migrate_knows_the_owner_and_only_it_and_postgres_the_administrator(services):
+def test_every_credential_is_known_to_those_who_need_it_only(services):
     def knowing(variable):
         return {name for name, service in services.items() if variable in str(service)}
 
-    assert knowing("DATABASE_OWNER_URL") == knowing("DATABASE_ADMIN_URL") == {"migrate"}
+    assert knowing("DATABASE_OWNER_URL") == {"migrate"}
+    assert knowing("DATABASE_ADMIN_URL") == {"migrate", "recovery"}
+    assert knowing("BACKUP_IDENTITY") == {"recovery"}
     assert knowing("POSTGRES_PASSWORD") == {"postgres"}
+
+
+def test_exactly_one_address_may_read_metrics_from_outside(compose, services):
+    (pool,) = compose["networks"]["monitoring"]["ipam"]["config"]
+    address = ip_address(services["prometheus"]["networks"]["monitoring"]["ipv4_address"])
+    *_, allowed = services["backend"]["environment"]["HEALTH_DETAIL_NETWORKS"].split(",")
+
+    assert services["prometheus"]["networks"].keys() == {"monitoring"}
+    assert allowed == str(address)
+    assert address in ip_network(pool["subnet"])
+    # Nobody else is given it, and it is not that of what comes through a published port.
+    assert address not in ip_network(pool["ip_range"])
+    assert str(address) != pool["gateway"]
+
+
+def test_prometheus_asks_a_service_by_a_name_that_the_console_answers_to(root, services):
+    scraped = yaml.safe_load((root / "deploy/prometheus/prometheus.yml").read_text())
+    (console,) = scraped["scrape_configs"]
+    (alertmanagers,) = scraped["alerting"]["alertmanagers"]
+
+    assert console["static_configs"] == [{"targets": ["backend:8000"]}]
+    assert alertmanagers["static_configs"] == [{"targets": ["alertmanager:9093"]}]
+    assert services["backend"]["environment"]["ALLOWED_HOSTS"].endswith(",backend")
+    assert "monitoring" in services["backend"]["networks"]
+    assert services["alertmanager"]["networks"] == ["monitoring"]
+
+
+def test_the_queue_of_recovery_has_one_worker_with_its_volumes(services):
+    assert "recovery" in services["recovery"]["command"]
+    assert {"backups:/backups", "recovery:/recovery"} <= set(services["recovery"]["volumes"])
+    assert "--queues" not in services["celery-worker"]["command"]
 
 
 def test_every_setting_reaches_the_containers_or_has_a_reason_not_to(root, consoles):
@@ -131,7 +172,8 @@ def test_every_setting_reaches_the_containers_or_has_a_reason_not_to(root, conso
 
 
 @pytest.mark.parametrize(
-    ("service", "subcommand"), [("celery-worker", "worker"), ("celery-beat", "beat")]
+    ("service", "subcommand"),
+    [("celery-worker", "worker"), ("recovery", "worker"), ("celery-beat", "beat")],
 )
 def test_celery_is_started_with_an_application_that_exists(services, service, subcommand):
     command = services[service]["command"]
