@@ -194,8 +194,8 @@ if TRUSTED_PROXIES:
 
 # What browsers are told
 SECURE_SSL_REDIRECT = env_bool("SSL_REDIRECT", False)
-# Containers and load balancers ask these two in plain HTTP; the others may carry a token.
-SECURE_REDIRECT_EXEMPT = [r"^health$", r"^health/ready$"]
+# Containers, load balancers and Prometheus ask these in plain HTTP; the others may carry a token.
+SECURE_REDIRECT_EXEMPT = [r"^health$", r"^health/ready$", r"^metrics$"]
 SECURE_HSTS_SECONDS = env_int("HSTS_SECONDS", 31_536_000 if PRODUCTION else 0, minimum=0)
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"

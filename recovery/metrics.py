@@ -27,9 +27,12 @@ from compliance_site.foundation.scraping import asking_database
 from recovery import metrics_store
 from recovery.databases import CONSOLE, databases
 from recovery.exceptions import ConfigurationError
+from recovery.health import report
+from recovery.health.results import Status
 from recovery.models import Backup, BackupKind, BackupState
 
 RATED = timedelta(days=30)
+LEVEL = {Status.HEALTHY: 1.0, Status.DEGRADED: 0.5, Status.UNHEALTHY: 0.0}
 STORED = Q(state=BackupState.STORED)
 FAILED = Q(state=BackupState.FAILED)
 # Taken away since, but it had succeeded.
@@ -55,6 +58,8 @@ class RecoveryCollector(Collector):
         is_up = GaugeMetricFamily(
             "recovery_up", "Whether the database told about recovery at this scrape."
         )
+        # First, for what it finds out about connections is counted below.
+        yield _health()
         yield _connection_errors()
         try:
             with asking_database():
@@ -64,6 +69,15 @@ class RecoveryCollector(Collector):
         is_up.add_metric((), float(bool(families)))
         yield is_up
         yield from families
+
+
+def _health() -> Metric:
+    status = GaugeMetricFamily(
+        "health_check_status", "1 healthy, 0.5 degraded, 0 unhealthy.", labels=["component"]
+    )
+    for result in report.report(report.components()).results:
+        status.add_metric((result.component,), LEVEL[result.status])
+    return status
 
 
 def _connection_errors() -> Metric:

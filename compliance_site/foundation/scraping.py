@@ -8,34 +8,66 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 
-from django.db import OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection
 
 # Prometheus gives up after ten seconds, and there are several collectors.
-PATIENCE_SECONDS = 2.0
+PATIENCE_SECONDS = 2
 
-_is_away: ContextVar[bool] = ContextVar("_is_away", default=False)
+
+@dataclass
+class _Scrape:
+    is_database_away: bool
+
+
+_scrape: ContextVar[_Scrape | None] = ContextVar("_scrape", default=None)
 
 
 @contextmanager
-def database_away(is_away: bool) -> Iterator[None]:
-    """Say for the scrape in this block whether the database is known to be away."""
-    token = _is_away.set(is_away)
+def scrape(*, is_database_away: bool) -> Iterator[None]:
+    """Share among the collectors of the block what is known of the database."""
+    token = _scrape.set(_Scrape(is_database_away))
     try:
         yield
     finally:
-        _is_away.reset(token)
+        _scrape.reset(token)
 
 
 @contextmanager
 def asking_database(seconds: float = PATIENCE_SECONDS) -> Iterator[None]:
     """Let the block ask the database through Django's connection.
 
-    Raise `OperationalError` at once when the database is known to be away. When it does not
-    answer in time the connection is shut, which ends whatever wait there is in the same way.
+    Raise `OperationalError` at once when the scrape knows that it is away. When it does not
+    answer in time the connection is shut, which ends whatever wait there is in the same way; the
+    scrape's other collectors need not find that out again.
     """
-    if _is_away.get():
+    current = _scrape.get()
+    if current and current.is_database_away:
         raise OperationalError("The database is away.")
+    try:
+        with _short_connects(), _watched(seconds):
+            yield
+    except (OperationalError, InterfaceError):
+        if current:
+            current.is_database_away = True
+        raise
+
+
+@contextmanager
+def _short_connects() -> Iterator[None]:
+    """Open connections in the block for so long at most: a frozen server accepts, and is silent."""
+    known = connection.settings_dict
+    options = {"connect_timeout": PATIENCE_SECONDS} | known["OPTIONS"]
+    connection.settings_dict = known | {"OPTIONS": options}
+    try:
+        yield
+    finally:
+        connection.settings_dict = known
+
+
+@contextmanager
+def _watched(seconds: float) -> Iterator[None]:
     connection.ensure_connection()
     with socket.socket(fileno=os.dup(connection.connection.fileno())) as borrowed:
         watchdog = threading.Timer(seconds, _shut, (borrowed,))

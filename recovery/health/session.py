@@ -16,6 +16,7 @@ from psycopg import OperationalError
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus, PGconn, PollingStatus, abc
 
+from recovery import metrics_store
 from recovery.health.results import Unhealthy
 
 NAME = "compliance-health"
@@ -64,6 +65,10 @@ class Refused(Exception):  # noqa: N818 - said by the server
         self.sqlstate = sqlstate
 
 
+class NotConnected(Unhealthy):
+    """There was no connection in the first place."""
+
+
 @contextmanager
 def session(deadline: float) -> Iterator[Session]:
     """Lend a session as the role that the console runs as; raise `Unhealthy` or `TimeoutError`."""
@@ -73,7 +78,11 @@ def session(deadline: float) -> Iterator[Session]:
         _connect(pgconn, deadline)
         yield Session(pgconn, deadline)
     except OperationalError:
+        metrics_store.count_connection_error()
         raise Unhealthy("The connection broke off.") from None
+    except (NotConnected, TimeoutError):
+        metrics_store.count_connection_error()
+        raise
     finally:
         pgconn.finish()
 
@@ -81,7 +90,7 @@ def session(deadline: float) -> Iterator[Session]:
 def _connect(pgconn: abc.PGconn, deadline: float) -> None:
     while True:
         if pgconn.status == ConnStatus.BAD:
-            raise Unhealthy("It refuses connections, or is not there.")
+            raise NotConnected("It refuses connections, or is not there.")
         match pgconn.connect_poll():
             case PollingStatus.OK:
                 return
@@ -90,7 +99,7 @@ def _connect(pgconn: abc.PGconn, deadline: float) -> None:
             case PollingStatus.WRITING:
                 _wait(pgconn, deadline, write=True)
             case _:
-                raise Unhealthy("It refuses connections, or is not there.")
+                raise NotConnected("It refuses connections, or is not there.")
 
 
 def _wait(pgconn: abc.PGconn, deadline: float, *, write: bool) -> None:

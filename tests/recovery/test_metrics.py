@@ -10,7 +10,7 @@ from django.utils import timezone
 from prometheus_client import CollectorRegistry
 
 from audit.models import Action
-from compliance_site.foundation.scraping import asking_database, database_away
+from compliance_site.foundation.scraping import asking_database, scrape
 from recovery import metrics, metrics_store
 from recovery.models import Backup, BackupState
 
@@ -157,7 +157,7 @@ def test_a_count_that_cannot_be_written_stops_nobody(folder, caplog, tmp_path):
 def test_a_database_that_is_known_to_be_away_is_not_asked(registry, django_assert_num_queries):
     metrics_store.count_connection_error()
 
-    with database_away(True), django_assert_num_queries(0):
+    with scrape(is_database_away=True), django_assert_num_queries(0):
         assert registry.get_sample_value("recovery_up") == 0
         assert registry.get_sample_value("database_connection_errors") == 1
         assert registry.get_sample_value("failover_events") is None
