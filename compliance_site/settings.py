@@ -375,6 +375,11 @@ RECOVERY_FOLDER = env_path("RECOVERY_FOLDER", VAR_DIR / "recovery")
 POSTGRESQL_PROGRAMS = env_list("POSTGRESQL_PROGRAMS")
 # Where write-ahead log is archived as it is written; None for no point-in-time recovery.
 WAL_ARCHIVE_PATH = env_path("WAL_ARCHIVE_PATH", None)
+# Who makes base backups and archives the log: PostgreSQL's own programs, or pgBackRest as it is
+# set up at the site.
+RECOVERY_ENGINE = env_choice("RECOVERY_ENGINE", ("builtin", "pgbackrest"), "builtin")
+PGBACKREST_CONFIG = env_path("PGBACKREST_CONFIG", None)
+PGBACKREST_STANZA = env_str("PGBACKREST_STANZA", "")
 
 # Error reports and, with DEBUG on, error pages
 DEFAULT_EXCEPTION_REPORTER_FILTER = "compliance_site.foundation.error_reports.NoVariables"

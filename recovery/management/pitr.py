@@ -1,0 +1,88 @@
+"""`pitr` of the command line, to be hooked into a command's parser."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from django.db import Error
+
+from audit.capture.recording import record
+from audit.models import Action
+from recovery import physical
+from recovery.databases import CONSOLE
+from recovery.physical import pitr
+from recovery.physical.engine import time_text
+from recovery.physical.pitr import Outcome
+from recovery.physical.wal import lsn_text
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--to", default="", metavar="TIME", help='"2026-11-23 14:30:00", in UTC')
+    parser.add_argument("--to-lsn", default="", metavar="LSN", help="a position: 0/3000148")
+    parser.add_argument("--to-name", default="", metavar="NAME", help="pg_create_restore_point()'s")
+    parser.add_argument("--latest", action="store_true", help="as far as the archive goes")
+    parser.add_argument("--into", required=True, type=Path, help="a new or empty folder")
+    parser.add_argument(
+        "--port", type=int, default=0, help="of the new server (default: a free one)"
+    )
+    parser.add_argument("--database", default=CONSOLE, help="whose server (default: console)")
+    parser.add_argument("--json", action="store_true", help="as one JSON object")
+
+
+def handle(options: Mapping[str, Any], say: Callable[[str], None]) -> str:
+    """Restore and return what is to be shown; raise `RecoveryError`."""
+    target = pitr.parse_target(
+        to=options["to"],
+        to_lsn=options["to_lsn"],
+        to_name=options["to_name"],
+        latest=options["latest"],
+    )
+    engine = physical.engine(options["database"])
+    outcome = pitr.restore(engine, target, options["into"], say, options["port"])
+    try:
+        resource = f"/base-backups/{outcome.plan.backup.id}"
+        record(Action.RESTORE, resource=resource, details=shown(outcome))
+    except Error as exc:
+        # The console's own database may be what was lost.
+        say(f"The restore could not be recorded in the audit log: {type(exc).__name__}.")
+    return json.dumps(shown(outcome)) if options["json"] else text(outcome)
+
+
+def shown(outcome: Outcome) -> dict[str, object]:
+    until, reached = outcome.complete_until, outcome.recovered.at
+    return {
+        "id": outcome.plan.backup.id,
+        "target": str(outcome.plan.target),
+        "folder": str(outcome.folder),
+        "port": outcome.port,
+        "reachedLsn": lsn_text(outcome.recovered.position),
+        "lastTransactionAt": time_text(reached) if reached else None,
+        "timeline": outcome.recovered.timeline,
+        "completeUntil": time_text(until) if until else None,
+        "lostSeconds": outcome.lost_seconds,
+        "seconds": round(outcome.seconds, 3),
+    }
+
+
+def text(outcome: Outcome) -> str:
+    facts = shown(outcome)
+    lost = outcome.lost_seconds
+    return "\n".join(
+        [
+            f"Restored {facts['target']} in {outcome.seconds:.1f} s from base backup {facts['id']}.",
+            f"Reached           {facts['reachedLsn']}, now timeline {facts['timeline']}",
+            f"Last transaction  {facts['lastTransactionAt'] or 'none since the base backup'}",
+            f"Complete until    {facts['completeUntil'] or 'the target'}",
+            *(
+                [f"Missing           at most the last {lost:.1f} s until now"]
+                if lost is not None
+                else []
+            ),
+            f"The server runs in {outcome.folder} on 127.0.0.1:{outcome.port}, with the roles and",
+            "passwords of that time. Stop it with: pg_ctl stop -D (that folder), as its owner.",
+        ]
+    )

@@ -1,0 +1,9 @@
+"""Physical backups of a server, its log as it is written, and the way back to any moment between.
+
+What others call: `engine()`, `status()`, `pitr.restore()`, `retention.prune()`.
+"""
+
+from recovery.physical.configured import archive, engine, is_configured
+from recovery.physical.status import PhysicalStatus, status
+
+__all__ = ["PhysicalStatus", "archive", "engine", "is_configured", "status"]

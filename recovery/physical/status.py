@@ -1,0 +1,124 @@
+"""How far back and how near to now one could go: what metrics, health and the command show.
+
+The recovery point is a moment of the server's clock by which everything that was committed is
+in the archive, behind a base backup and without a gap. It is found by comparing where the
+server's log ended then with where the files end, so an idle server is never behind.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from recovery.databases import CONSOLE, Database, database
+from recovery.exceptions import RecoveryError, ServerAwayError
+from recovery.physical import configured, server
+from recovery.physical.builtin import BuiltIn
+from recovery.physical.engine import Engine, Span
+from recovery.physical.receiver import concerns
+from recovery.physical.server import Observation
+from recovery.physical.wal import lsn_text
+
+# Scrapes come more often than anything changes, and reading looks at every file.
+FRESH_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class PhysicalStatus:
+    """None where it is not known: no base backup yet, or the server does not answer."""
+
+    engine: str
+    recovery_point_at: datetime | None
+    recovery_point_age_seconds: float | None
+    # Where the archive ends: "0/3000148".
+    archive_end: str | None
+    gaps: int
+    slot_retained_bytes: int | None
+    receiving: bool | None
+    last_base_backup_at: datetime | None
+    # Sentences for people, gaps among them.
+    problems: tuple[str, ...]
+
+
+_kept: dict[str, tuple[float, PhysicalStatus]] = {}
+_looking = threading.Lock()
+
+
+def status(name: str = CONSOLE) -> PhysicalStatus | None:
+    """Return the status of a server's archive, at most 15 s old; None when none is configured.
+
+    Never raises `RecoveryError` and never waits for a frozen server for more than some seconds:
+    what is wrong is among the problems.
+    """
+    if not configured.is_configured():
+        return None
+    with _looking:
+        if name not in _kept or time.monotonic() - _kept[name][0] > FRESH_SECONDS:
+            _kept[name] = (time.monotonic(), _look(name))
+        return _kept[name][1]
+
+
+def _look(name: str) -> PhysicalStatus:
+    try:
+        return current(configured.engine(name), database(name))
+    except RecoveryError as exc:
+        return PhysicalStatus("", None, None, None, 0, None, None, None, (str(exc),))
+
+
+def current(engine: Engine, server_of: Database) -> PhysicalStatus:
+    """Look now; raise `RecoveryError` when the archive cannot be read."""
+    seen, away = _observe(engine, server_of)
+    problems = [*engine.check(), *away]
+    gaps, end = 0, None
+    if isinstance(engine, BuiltIn):
+        gaps, end = engine.gaps(), engine.archive.newest()
+        problems += _receiving_problems(seen, server_of)
+    spans, backups = engine.covered(), engine.backups()
+    point = _recovery_point(spans[-1] if spans else None, seen)
+    now = seen.at if seen else datetime.now(UTC)
+    return PhysicalStatus(
+        engine=engine.name,
+        recovery_point_at=point,
+        recovery_point_age_seconds=max(0.0, (now - point).total_seconds()) if point else None,
+        archive_end=lsn_text(end) if end else None,
+        gaps=gaps,
+        slot_retained_bytes=seen.retained_bytes if seen else None,
+        receiving=seen.receiving if seen else None,
+        last_base_backup_at=backups[-1].finished_at if backups else None,
+        problems=tuple(problems),
+    )
+
+
+def _observe(engine: Engine, server_of: Database) -> tuple[Observation | None, list[str]]:
+    if not isinstance(engine, BuiltIn):
+        return None, []
+    try:
+        return server.observe(server_of), []
+    except ServerAwayError as exc:
+        return None, [str(exc)]
+
+
+def _recovery_point(span: Span | None, seen: Observation | None) -> datetime | None:
+    if span is None:
+        return None
+    # All that the server had durably written when we asked is there.
+    if seen and span.until >= seen.position:
+        return seen.at
+    return span.until_at
+
+
+def _receiving_problems(seen: Observation | None, server_of: Database) -> list[str]:
+    if seen is None:
+        return []
+    found = concerns(seen, server_of)
+    if not seen.has_slot:
+        found.append(
+            "The server has no slot for the archive: `manage.py wal_archive run` makes it."
+        )
+    elif seen.slot_status == "lost":
+        found.append("The server has given up the slot: log that was not received is lost.")
+    elif not seen.receiving:
+        found.append("Nothing receives the log: start `manage.py wal_archive run`.")
+    return found
