@@ -26,7 +26,7 @@ from recovery.physical import samples, server
 from recovery.physical.accounts import start
 from recovery.physical.archive import PARTIAL, Archive
 from recovery.physical.server import Observation, slot_name
-from recovery.physical.wal import Segment, lsn_text
+from recovery.physical.wal import Segment, first_page, lsn_text
 from recovery.programs import complaint, programs_for
 
 Say = Callable[[str], None]
@@ -98,6 +98,7 @@ def _receive(
     _prepare_slot(database, say)
     for concern in concerns(server.observe(database), database):
         say(f"WARNING: {concern}")
+    _mend_unfinished(archive, identity.segment_size)
     program = programs_for(identity.server_version).path("pg_receivewal")
     with tempfile.TemporaryFile() as stderr:
         process = start(
@@ -138,6 +139,17 @@ def _prepare_slot(database: Database, say: Say) -> None:
     if not seen.has_slot or seen.slot_status == "lost":
         server.make_slot(database)
         say(f"Made the slot {slot_name(database)}.")
+
+
+def _mend_unfinished(archive: Archive, size: int) -> None:
+    """Give a segment's file its size again, which a full disk kept it from getting.
+
+    `pg_receivewal` makes each at full size before it writes, and refuses for ever to go on with
+    one that is shorter.
+    """
+    for file in archive.wal.glob(f"*{PARTIAL}"):
+        if not file.is_symlink() and 0 < file.stat().st_size < size:
+            os.truncate(file, size if first_page(file) else 0)
 
 
 def _begin_anew(database: Database, archive: Archive, say: Say) -> None:
@@ -186,10 +198,10 @@ def _tend(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    # It ends at SIGINT after a last flush; one that is frozen does not.
+    # One that is frozen does not end at SIGINT, and nothing is lost by killing it.
     process.send_signal(signal.SIGINT)
     try:
-        process.wait(5)
+        process.wait(2)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -118,7 +118,7 @@ def sign_in(account: FirstRun) -> str:
 
 
 def programs(address: Address, *, worker: bool) -> list[Program]:
-    """Return the web server's command line and, with a worker, those of worker and beat."""
+    """Return the web server's command line and those of worker, beat and the log's archive."""
     python = (sys.executable, "-m")
     celery = (*python, "celery", "--quiet", "--app", "compliance_site")
     threads = str(env_int("WEB_THREADS", 16, minimum=1))
@@ -131,6 +131,8 @@ def programs(address: Address, *, worker: bool) -> list[Program]:
     if worker:
         commands["worker"] = (*celery, "worker", "--concurrency", "2", "-Q", "celery,recovery")
         commands["beat"] = (*celery, "beat")
+    if settings.WAL_ARCHIVE_PATH and settings.RECOVERY_ENGINE == "builtin":
+        commands["wal"] = (sys.executable, str(settings.BASE_DIR / "manage.py"), "wal_archive", "run")
     # The console may be started from any folder; its programs import from the checkout.
     shared = {"PYTHONPATH": str(settings.BASE_DIR)}
     return [

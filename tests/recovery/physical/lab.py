@@ -1,5 +1,6 @@
 """Whole servers of the tests' own, in any version that is installed, with an archive and a receiver."""
 
+import inspect
 import os
 import secrets
 import shutil
@@ -43,7 +44,7 @@ OPTIONS = {
 def wait_until(condition, seconds=30.0):
     deadline = time.monotonic() + seconds
     while not (found := condition()):
-        assert time.monotonic() < deadline, condition
+        assert time.monotonic() < deadline, inspect.getsource(condition)
         time.sleep(0.02)
     return found
 
@@ -147,6 +148,10 @@ class Lab:
 
         wait_until(receives)
 
+    def stop_receiving(self):
+        self.receivers[-1].terminate()
+        self.receivers[-1].wait(30)
+
     def receiver_log(self):
         return (self.folder / "receiver.log").read_text()
 
@@ -174,6 +179,11 @@ class Lab:
             dbname="postgres",
         ) as connection:
             return connection.execute(query).fetchall()
+
+    def restart(self, **options):
+        processes.terminate(self.process, (signal.SIGINT, 10.0))
+        self.options |= options
+        self.start()
 
     def kill(self):
         """Kill -9 the server and all its processes at once."""

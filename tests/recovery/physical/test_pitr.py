@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -85,6 +86,8 @@ def test_a_target_outside_is_answered_with_what_is_covered_and_makes_nothing(lab
 def test_a_point_made_twice_is_refused_with_its_places(lab):
     for _ in range(2):
         lab.execute("SELECT pg_create_restore_point('twice')")
+    # A point alone is not flushed at once.
+    add(lab, "twice")
     archived(lab)
 
     with pytest.raises(RefusedError, match=r"made more than once, at \S+/\S+, \S+/\S+:"):
@@ -172,9 +175,7 @@ def test_the_receivers_password_is_neither_in_arguments_nor_in_its_environment(l
     assert "--synchronous" in program.cmdline()
 
 
-def test_the_command_answers_with_one_json_object_or_a_sentence(lab):
-    import json
-
+def test_the_command_answers_with_one_json_object_or_a_sentence(lab, committed_db):
     add(lab, "command")
     moment = lab.now()
     archived(lab)
