@@ -23,6 +23,7 @@ from recovery.physical.wal import lsn_text, parse_lsn
 
 ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 MANIFEST = "backup_manifest"
+NO_FILES = "its files are not there"
 LARGEST_FACTS = 100_000
 LARGEST_MANIFEST = 2_000_000_000
 
@@ -78,9 +79,10 @@ def read_all(archive: Archive) -> list[BaseBackup]:
     """Return the complete backups, oldest first."""
     if not archive.base.is_dir():
         return []
-    ids = sorted(each.stem for each in archive.base.glob("*.json") if ID.fullmatch(each.stem))
-    backups = {each: _read(archive, each) for each in ids}
-    return [replace(each, fault=_fault(archive, each, backups)) for each in backups.values()]
+    ids = [each.stem for each in archive.base.glob("*.json") if ID.fullmatch(each.stem)]
+    own = {each: _read(archive, each) for each in ids}
+    found = [replace(each, fault=_inherited(each, own)) for each in own.values()]
+    return sorted(found, key=lambda each: (each.finished_at, each.id))
 
 
 def chain(backups: Iterable[BaseBackup], backup: BaseBackup) -> list[BaseBackup]:
@@ -130,16 +132,14 @@ def _pin(archive: Archive, backup_id: str) -> Path:
     return archive.base / f"{backup_id}.pin.json"
 
 
-def _fault(archive: Archive, backup: BaseBackup, known: dict[str, BaseBackup]) -> str:
-    if backup.fault:
-        return backup.fault
-    if not (folder(archive, backup.id) / MANIFEST).is_file():
-        return "its files are not there"
+def _inherited(backup: BaseBackup, known: dict[str, BaseBackup]) -> str:
+    """Return what is wrong with a backup, or with one that it builds on."""
     try:
         ancestors: Sequence[BaseBackup] = chain(known.values(), backup)[:-1]
     except DamagedError as exc:
         return str(exc)
-    return next((f"builds on {each.id}, which is damaged" for each in ancestors if each.fault), "")
+    damaged = [each.id for each in ancestors if each.fault]
+    return backup.fault or (f"builds on {damaged[0]}, which is damaged" if damaged else "")
 
 
 def _manifest(made: Path) -> dict[str, Any]:
@@ -178,6 +178,7 @@ def _read(archive: Archive, backup_id: str) -> BaseBackup:
             end=parse_lsn(body["end"]),
             size_bytes=int(body["sizeBytes"]),
             pinned=_pin(archive, backup_id).exists(),
+            fault="" if (folder(archive, backup_id) / MANIFEST).is_file() else NO_FILES,
         )
     except (OSError, ValueError, KeyError, TypeError):
         made_at = datetime.strptime(backup_id[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)

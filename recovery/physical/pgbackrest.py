@@ -46,9 +46,9 @@ class PgBackRest(Engine):
         return account_of(self.config)
 
     def identity(self) -> Identity:
-        server = self._info()["db"][-1]
-        version = int(str(server["version"]).split(".")[0]) * VERSION_PARTS
-        return Identity(str(server["system-id"]), SEGMENT_SIZE, version, self.database.user)
+        info = self._info()
+        system = str(info["db"][-1]["system-id"])
+        return Identity(system, SEGMENT_SIZE, _version(info), self.database.user)
 
     def back_up(self, *, incremental: bool) -> BaseBackup:
         before = {each.id for each in self.backups()}
@@ -59,8 +59,7 @@ class PgBackRest(Engine):
         return made[-1]
 
     def backups(self) -> list[BaseBackup]:
-        found = [_backup(each) for each in self._info()["backup"]]
-        return sorted(found, key=lambda each: each.finished_at)
+        return _backups(self._info())
 
     def check(self) -> list[str]:
         info = self._info()
@@ -72,15 +71,18 @@ class PgBackRest(Engine):
         return found
 
     def covered(self) -> list[Span]:
+        return self._covered(self._info())
+
+    def _covered(self, info: Mapping[str, Any]) -> list[Span]:
         """Return one span, to the end of the newest transaction that was archived."""
-        usable = [each for each in self.backups() if not each.fault]
-        archived = [str(each["max"]) for each in self._info()["archive"] if each.get("max")]
+        usable = [each for each in _backups(info) if not each.fault]
+        archived = [str(each["max"]) for each in info["archive"] if each.get("max")]
         if not usable or not archived:
             return []
         newest = Segment.parse(archived[-1], SEGMENT_SIZE)
         first, last = usable[0], usable[-1]
         until = max(last.end, (newest.number + 1) * SEGMENT_SIZE)
-        until_at = self._last_end(newest, last) or last.finished_at
+        until_at = self._last_end(newest, last, _version(info)) or last.finished_at
         return [Span(first.end, first.finished_at, until, until_at, newest.timeline)]
 
     def plan(self, target: Target) -> Plan:
@@ -89,10 +91,11 @@ class PgBackRest(Engine):
                 "The pgbackrest engine cannot tell beforehand whether a named point is archived: "
                 "restore to its time or position."
             )
-        spans, backups = self.covered(), self.backups()
+        info = self._info()
+        spans = self._covered(info)
         if not spans:
             raise outside(target, spans)
-        return choose(target, spans, backups)
+        return choose(target, spans, _backups(info))
 
     def lay_out(self, plan: Plan, draft: Path, folder: Path, account: Account) -> Mapping[str, str]:
         self._run("restore", f"--pg1-path={draft}", f"--set={plan.backup.id}", "--type=default")
@@ -123,30 +126,33 @@ class PgBackRest(Engine):
                 f"--config={self.config}",
                 f"--stanza={self.stanza}",
                 *("--log-level-console=off", "--log-level-stderr=error"),
-                *options,
                 command,
+                *options,
             ],
             account=self.account(),
         )
 
-    def _last_end(self, newest: Segment, last: BaseBackup) -> datetime | None:
-        """Return when the newest archived transaction ended, looking into the last segments."""
-        program = programs_for(self.identity().server_version).path("pg_waldump")
+    def _last_end(self, newest: Segment, last: BaseBackup, version: int) -> datetime | None:
+        """Return when the newest archived transaction ended, looking into the last segments.
+
+        None, too, when the server's files are gone: pgBackRest reads segments only beside them.
+        Positions, and the latest, can still be gone back to.
+        """
+        program = programs_for(version).path("pg_waldump")
         with tempfile.TemporaryDirectory(prefix="pitr-log-") as name:
             folder, account = Path(name), self.account()
             account.own(folder)
-            for number in range(newest.number, max(newest.number - LOOK_BACK, 0), -1):
-                segment = Segment(newest.timeline, number)
-                if number < last.end // SEGMENT_SIZE:
+            log = records.Log(folder, newest.timeline, SEGMENT_SIZE, program, account)
+            oldest = max(newest.number - LOOK_BACK, last.end // SEGMENT_SIZE)
+            for number in range(newest.number, oldest - 1, -1):
+                segment = Segment(newest.timeline, number).name(SEGMENT_SIZE)
+                try:
+                    self._run("archive-get", segment, str(folder / segment))
+                except ProgramError:
                     return None
-                self._get(segment.name(SEGMENT_SIZE), folder)
-                log = records.Log(folder, newest.timeline, SEGMENT_SIZE, program, account)
                 if at := records.last_end(log, number * SEGMENT_SIZE):
                     return at
         return None
-
-    def _get(self, segment: str, folder: Path) -> None:
-        self._run("archive-get", f"--pg1-path={folder}", segment, str(folder / segment))
 
 
 def _stop(plan: Plan) -> dict[str, str]:
@@ -156,6 +162,14 @@ def _stop(plan: Plan) -> dict[str, str]:
         position = lsn_text(plan.target.position)
         return {"recovery_target_lsn": position, "recovery_target_inclusive": "off"}
     return {}
+
+
+def _version(info: Mapping[str, Any]) -> int:
+    return int(str(info["db"][-1]["version"]).split(".")[0]) * VERSION_PARTS
+
+
+def _backups(info: Mapping[str, Any]) -> list[BaseBackup]:
+    return sorted(map(_backup, info["backup"]), key=lambda each: each.finished_at)
 
 
 def _backup(found: Mapping[str, Any]) -> BaseBackup:

@@ -23,10 +23,10 @@ from pathlib import Path
 from recovery.databases import Database
 from recovery.exceptions import ProgramError, ServerAwayError
 from recovery.physical import samples, server
-from recovery.physical.accounts import start
+from recovery.physical.accounts import own_folder, start
 from recovery.physical.archive import PARTIAL, Archive
 from recovery.physical.server import Observation, slot_name
-from recovery.physical.wal import Segment, first_page, lsn_text
+from recovery.physical.wal import Segment, first_page, lsn_text, parse_history
 from recovery.programs import complaint, programs_for
 
 Say = Callable[[str], None]
@@ -120,6 +120,8 @@ def _receive(
         error = complaint("pg_receivewal", process.returncode, stderr)
     if REMOVED.search(str(error)):
         _begin_anew(database, archive, say)
+    elif (fork := _fork(database, archive)) is not None:
+        _follow(database, archive, fork, say)
     raise error
 
 
@@ -162,17 +164,46 @@ def _begin_anew(database: Database, archive: Archive, say: Say) -> None:
     size = archive.identity().segment_size
     if position is None or position // size <= archive.newest() // size:
         return
-    with server.asking(database) as connection:
-        query = "SELECT timeline_id FROM pg_control_checkpoint()"
-        (timeline,) = connection.execute(query).fetchone()
-    file = archive.wal / (Segment(timeline, position // size).name(size) + PARTIAL)
-    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
-        opened.truncate(size)
-    archive.account.own(file)
+    _begin_at(archive, Segment(server.timeline(database), position // size), size)
     say(
         f"The log before {lsn_text(position)} is lost to the archive: there is a GAP. Make a new "
         "base backup (`manage.py base_backup create`)."
     )
+
+
+def _fork(database: Database, archive: Archive) -> int | None:
+    """Return where a promoted server left the archive's timeline; None when it is still on it."""
+    line, timeline = archive.contents().line(), server.timeline(database)
+    if line is None or timeline <= line.timeline:
+        return None
+    ancestors = dict(parse_history(server.history(database, timeline)))
+    return ancestors.get(line.timeline)
+
+
+def _follow(database: Database, archive: Archive, fork: int, say: Say) -> None:
+    """Follow a promoted server that lacks the end of what was archived from the one before it.
+
+    That end is on a branch that nobody goes on with; it is set aside, not removed.
+    """
+    size = archive.identity().segment_size
+    aside = archive.folder / "aside"
+    own_folder(aside, archive.account)
+    for segment in archive.contents().segments:
+        file = archive.file(segment, size)
+        if segment.number > fork // size:
+            file.rename(aside / file.name)
+    _begin_at(archive, Segment(server.timeline(database), fork // size), size)
+    say(
+        f"WARNING: the server was promoted at {lsn_text(fork)}. What was archived behind that from "
+        f"the server before it is set aside in {aside}: it may hold commits that are lost."
+    )
+
+
+def _begin_at(archive: Archive, segment: Segment, size: int) -> None:
+    file = archive.wal / (segment.name(size) + PARTIAL)
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as opened:
+        opened.truncate(size)
+    archive.account.own(file)
 
 
 def _tend(

@@ -99,6 +99,19 @@ def slot_position(database: Database) -> int | None:
         return found[0] if found else None
 
 
+def timeline(database: Database) -> int:
+    query = "SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)"
+    with asking(database) as connection:
+        return int(connection.execute(query).fetchone()[0], 16)
+
+
+def history(database: Database, timeline: int) -> str:
+    """Return the server's own account of where a timeline comes from."""
+    with asking(database) as connection:
+        file = f"pg_wal/{timeline:08X}.history"
+        return str(connection.execute("SELECT pg_read_file(%s)", [file]).fetchone()[0])
+
+
 @contextmanager
 def asking(database: Database, seconds: float = ANSWER_SECONDS) -> Iterator[Any]:
     """Lend a connection that is cut after so many seconds; raise `ServerAwayError`."""

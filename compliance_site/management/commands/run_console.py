@@ -132,7 +132,12 @@ def programs(address: Address, *, worker: bool) -> list[Program]:
         commands["worker"] = (*celery, "worker", "--concurrency", "2", "-Q", "celery,recovery")
         commands["beat"] = (*celery, "beat")
     if settings.WAL_ARCHIVE_PATH and settings.RECOVERY_ENGINE == "builtin":
-        commands["wal"] = (sys.executable, str(settings.BASE_DIR / "manage.py"), "wal_archive", "run")
+        commands["wal"] = (
+            sys.executable,
+            str(settings.BASE_DIR / "manage.py"),
+            "wal_archive",
+            "run",
+        )
     # The console may be started from any folder; its programs import from the checkout.
     shared = {"PYTHONPATH": str(settings.BASE_DIR)}
     return [

@@ -38,9 +38,10 @@ class Writers:
 
     def write(self, number):
         """Write until the server is gone."""
-        with suppress(psycopg.OperationalError), psycopg.connect(
-            self.lab.url, autocommit=True
-        ) as connection:
+        with (
+            suppress(psycopg.OperationalError),
+            psycopg.connect(self.lab.url, autocommit=True) as connection,
+        ):
             for count in range(1_000_000):
                 row = f"{number}-{count}"
                 connection.execute("INSERT INTO acknowledged VALUES (%s)", [row])
@@ -229,7 +230,7 @@ def test_a_damaged_segment_is_named_and_nothing_goes_beyond_it(archived_lab, dam
             shutil.copyfile(segments[-1], victim)
         problems = lab.engine.check()
         covered = lab.engine.covered()
-        with pytest.raises(RefusedError, match="is not covered. Covered: ") as refused:
+        with pytest.raises(RefusedError, match=r"is not covered\. Covered: ") as refused:
             pitr.restore(lab.engine, at(moments["end"]), lab.restore_folder(), print)
         with pytest.raises(RefusedError, match="has a gap before its end"):
             lab.engine.plan(LATEST)

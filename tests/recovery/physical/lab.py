@@ -146,7 +146,10 @@ class Lab:
             assert self.receivers[-1].poll() is None, self.receiver_log()
             return server.observe(self.database).receiving
 
-        wait_until(receives)
+        try:
+            wait_until(receives)
+        except AssertionError as exc:
+            raise AssertionError(self.receiver_log()[-3000:]) from exc
 
     def stop_receiving(self):
         self.receivers[-1].terminate()

@@ -86,7 +86,7 @@ def test_a_target_outside_is_answered_with_what_is_covered(site):
     folder = site.restore_folder()
 
     for target in (at(LONG_AGO), at(site.now() + timedelta(hours=1)), lsn(1), lsn(2**60)):
-        with pytest.raises(RefusedError, match="is not covered. Covered: 20"):
+        with pytest.raises(RefusedError, match=r"is not covered\. Covered: 20"):
             pitr.restore(site.engine, target, folder, print)
     with pytest.raises(RefusedError, match="cannot tell beforehand"):
         pitr.restore(site.engine, named("x"), folder, print)
@@ -97,7 +97,7 @@ def test_a_target_outside_is_answered_with_what_is_covered(site):
 def test_a_stanza_that_was_not_created_is_a_configuration_error(site):
     engine = PgBackRest(site.database, site.engine.config, "other")
 
-    with pytest.raises(ConfigurationError, match="PGBACKREST_STANZA: .* no stanza 'other'"):
+    with pytest.raises(ConfigurationError, match=r"PGBACKREST_STANZA: .* no stanza 'other'"):
         engine.backups()
 
 
