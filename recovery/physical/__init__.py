@@ -4,6 +4,6 @@ What others call: `engine()`, `status()`, `pitr.restore()`, `retention.prune()`.
 """
 
 from recovery.physical.configured import archive, engine, is_configured
-from recovery.physical.status import PhysicalStatus, status
+from recovery.physical.recovery_point import PhysicalStatus, status
 
 __all__ = ["PhysicalStatus", "archive", "engine", "is_configured", "status"]

@@ -13,7 +13,7 @@ from recovery.databases import CONSOLE, database
 from recovery.exceptions import RecoveryError
 from recovery.physical import receiver
 from recovery.physical.engine import time_text
-from recovery.physical.status import PhysicalStatus, current
+from recovery.physical.recovery_point import PhysicalStatus, current
 
 EXAMPLES = """examples:
   manage.py wal_archive run              receive the server's log until Ctrl-C

@@ -16,7 +16,7 @@ from recovery.exceptions import DamagedError, ProgramError, RefusedError
 from recovery.physical import pitr
 from recovery.physical.archive import Archive
 from recovery.physical.builtin import BuiltIn
-from recovery.physical.status import current
+from recovery.physical.recovery_point import current
 from recovery.physical.wal import lsn_text
 from tests.recovery.physical.lab import LATEST, Lab, at, lsn, wait_until
 

@@ -10,8 +10,8 @@ import pytest
 from recovery.exceptions import BusyError, DamagedError, RefusedError, UnknownBackupError
 from recovery.physical import base_files, pitr, retention
 from recovery.physical.accounts import run
+from recovery.physical.recovery_point import current
 from recovery.physical.server import asking, make_slot
-from recovery.physical.status import current
 from tests.recovery.physical.lab import LATEST, at, wait_until
 
 

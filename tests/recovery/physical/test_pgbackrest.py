@@ -8,7 +8,7 @@ from recovery.exceptions import ConfigurationError, RefusedError
 from recovery.physical import configured, pitr
 from recovery.physical.accounts import run
 from recovery.physical.pgbackrest import PgBackRest
-from recovery.physical.status import current
+from recovery.physical.recovery_point import current
 from tests.recovery.physical.lab import LATEST, LONG_AGO, Lab, at, lsn, named
 
 STANZA = "lab"

@@ -1,0 +1,57 @@
+import pytest
+
+from recovery import physical
+from recovery.physical import recovery_point
+from recovery.physical.recovery_point import current
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept(monkeypatch):
+    monkeypatch.setattr(recovery_point, "_kept", {})
+
+
+def test_without_an_archive_there_is_no_status(settings):
+    settings.WAL_ARCHIVE_PATH = None
+
+    assert physical.status() is None
+
+
+def test_what_cannot_be_read_is_a_problem_and_no_error(settings, tmp_path):
+    settings.WAL_ARCHIVE_PATH = tmp_path
+
+    found = physical.status()
+
+    assert (found.recovery_point_at, found.recovery_point_age_seconds) == (None, None)
+    assert "is no archive yet; `manage.py wal_archive run` begins one" in found.problems[0]
+
+
+def test_a_status_is_kept_for_some_seconds(settings, lab, monkeypatch):
+    settings.WAL_ARCHIVE_PATH = lab.archives
+    settings.BACKUP_DATABASES = f"lab={lab.url}"
+
+    first, second = physical.status("lab"), physical.status("lab")
+
+    assert first is second
+    assert (first.gaps, first.problems, first.receiving) == (0, (), True)
+    assert first.recovery_point_age_seconds == 0
+    assert first.last_base_backup_at == lab.engine.backups()[-1].finished_at
+
+
+def test_a_frozen_server_does_not_hold_the_status(own_lab):
+    lab = own_lab(15)
+    lab.receive()
+    lab.engine.back_up(incremental=False)
+    family = [lab.process, *lab.process.children(recursive=True)]
+    for each in family:
+        each.suspend()
+    try:
+        found = current(lab.engine, lab.database)
+    finally:
+        for each in family:
+            each.resume()
+
+    assert found.receiving is None
+    assert found.recovery_point_at is not None
+    assert any("no connection" in each or "not answer" in each for each in found.problems)
