@@ -142,7 +142,8 @@ class PgBackRest(Engine):
         with tempfile.TemporaryDirectory(prefix="pitr-log-") as name:
             folder, account = Path(name), self.account()
             account.own(folder)
-            log = records.Log(folder, newest.timeline, SEGMENT_SIZE, program, account)
+            until = (newest.number + 1) * SEGMENT_SIZE
+            log = records.Log(folder, newest.timeline, SEGMENT_SIZE, until, program, account)
             oldest = max(newest.number - LOOK_BACK, last.end // SEGMENT_SIZE)
             for number in range(newest.number, oldest - 1, -1):
                 segment = Segment(newest.timeline, number).name(SEGMENT_SIZE)

@@ -38,6 +38,8 @@ class Log:
     folder: Path
     timeline: int
     size: int
+    # Where the last segment ends: looking for another one, `pg_waldump` waits for 5 seconds.
+    until: int
     program: Path
     account: Account
 
@@ -61,7 +63,7 @@ def log(
             file = held if held and held.exists() else archive.file(owner, size)
             (folder / Segment(timeline, number).name(size)).symlink_to(file)
         program = programs_for(identity.server_version).path("pg_waldump")
-        yield Log(folder, timeline, size, program, account)
+        yield Log(folder, timeline, size, -(-until // size) * size, program, account)
 
 
 def has_record_from(held: Log, position: int) -> bool:
@@ -100,7 +102,7 @@ def _lines(held: Log, position: int, *options: str) -> Iterator[str]:
         f"--path={held.folder}",
         f"--timeline={held.timeline}",
     ]
-    command += [f"--start={lsn_text(position)}", *options]
+    command += [f"--start={lsn_text(position)}", f"--end={lsn_text(held.until)}", *options]
     with tempfile.TemporaryFile() as stderr:
         process = start(command, stderr, account=held.account, stdout=subprocess.PIPE)
         assert process.stdout, "it was started with a pipe"

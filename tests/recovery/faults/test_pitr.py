@@ -154,7 +154,7 @@ def test_a_frozen_receiver_makes_the_recovery_point_age_and_an_idle_server_does_
     finally:
         program.resume()
 
-    assert idle.recovery_point_age_seconds == 0
+    assert idle.recovery_point_age_seconds < 1
     assert second.recovery_point_age_seconds >= first.recovery_point_age_seconds + 1
 
 

@@ -35,7 +35,7 @@ def test_a_status_is_kept_for_some_seconds(settings, lab, monkeypatch):
 
     assert first is second
     assert (first.gaps, first.problems, first.receiving) == (0, (), True)
-    assert first.recovery_point_age_seconds == 0
+    assert first.recovery_point_age_seconds < 5
     assert first.last_base_backup_at == lab.engine.backups()[-1].finished_at
 
 
@@ -43,14 +43,12 @@ def test_a_frozen_server_does_not_hold_the_status(own_lab):
     lab = own_lab(15)
     lab.receive()
     lab.engine.back_up(incremental=False)
-    family = [lab.process, *lab.process.children(recursive=True)]
-    for each in family:
-        each.suspend()
+    # The postmaster: the kernel still accepts for it.
+    lab.process.suspend()
     try:
         found = current(lab.engine, lab.database)
     finally:
-        for each in family:
-            each.resume()
+        lab.process.resume()
 
     assert found.receiving is None
     assert found.recovery_point_at is not None
