@@ -60,8 +60,9 @@ def drill(lab):
     writers = Writers(lab)
     writers.start()
     wait_until(lambda: len(writers.acknowledged) > 2000)
+    lab.kill()
     killed_at = datetime.now(UTC)
-    lab.destroy()
+    shutil.rmtree(lab.data)
     writers.join()
     lab.pg_receivewal() and lab.pg_receivewal().kill()
 
