@@ -7,8 +7,9 @@ time of the last success: where there was none there is no sample, never 0, whic
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db import Error as DatabaseAwayError
 from django.db import connection
@@ -28,8 +29,11 @@ from recovery import metrics_store
 from recovery.databases import CONSOLE, databases
 from recovery.exceptions import ConfigurationError
 from recovery.health import report
-from recovery.health.results import Status
+from recovery.health.probes import Probe
+from recovery.health.results import Figures, Status
 from recovery.models import Backup, BackupKind, BackupState
+from recovery.physical import configured
+from recovery.physical.status import FRESH_SECONDS, status
 
 RATED = timedelta(days=30)
 LEVEL = {Status.HEALTHY: 1.0, Status.DEGRADED: 0.5, Status.UNHEALTHY: 0.0}
@@ -37,6 +41,22 @@ STORED = Q(state=BackupState.STORED)
 FAILED = Q(state=BackupState.FAILED)
 # Taken away since, but it had succeeded.
 SUCCEEDED = STORED | Q(state=BackupState.REMOVED, finished_at__isnull=False)
+
+
+@dataclass(frozen=True)
+class RecoveryPoint:
+    """Looks at archive and server: a check like those of health, so that no scrape waits for it."""
+
+    name: ClassVar[str] = "recovery_point"
+    when_silent: ClassVar[Status] = Status.UNHEALTHY
+
+    def run(self, deadline: float) -> Figures:
+        found = status()
+        return {"age_seconds": found.recovery_point_age_seconds} if found else {}
+
+
+ARCHIVE = Probe(RecoveryPoint(), fresh_seconds=FRESH_SECONDS)
+
 # A slot that was lost keeps nothing any more: nothing is safe.
 SLOTS = """
 SELECT slot_name, active,
@@ -61,6 +81,7 @@ class RecoveryCollector(Collector):
         # First, for what it finds out about connections is counted below.
         yield _health()
         yield _connection_errors()
+        yield from _recovery_point()
         try:
             with asking_database():
                 families = [*_of_backups(), *_of_slots(), _failovers()]
@@ -72,12 +93,24 @@ class RecoveryCollector(Collector):
 
 
 def _health() -> Metric:
-    status = GaugeMetricFamily(
+    family = GaugeMetricFamily(
         "health_check_status", "1 healthy, 0.5 degraded, 0 unhealthy.", labels=["component"]
     )
     for result in report.report(report.components()).results:
-        status.add_metric((result.component,), LEVEL[result.status])
-    return status
+        family.add_metric((result.component,), LEVEL[result.status])
+    return family
+
+
+def _recovery_point() -> list[Metric]:
+    """Tell how old the archive is; where there is one and nobody knows, only that there is one."""
+    expected = _gauge("recovery_point_expected", "1 where write-ahead log is archived.")
+    age = _gauge("recovery_point_age_seconds", "What a disaster now would lose of the database.")
+    if configured.is_configured():
+        expected.add_metric((CONSOLE,), 1)
+        seconds = ARCHIVE.result().figures.get("age_seconds")
+        if seconds is not None:
+            age.add_metric((CONSOLE,), seconds)
+    return [expected, age]
 
 
 def _connection_errors() -> Metric:

@@ -13,6 +13,7 @@ from audit.models import Action
 from compliance_site.foundation.scraping import asking_database, scrape
 from recovery import metrics, metrics_store
 from recovery.models import Backup, BackupState
+from recovery.physical.status import PhysicalStatus
 
 CONSOLE = {"database": "console"}
 
@@ -199,3 +200,33 @@ def test_a_slot_that_nobody_reads_shows_how_far_behind_it_is(slot, registry):
     assert registry.get_sample_value("replication_slot_active", labels) == 0
     assert registry.get_sample_value("replication_slot_lag_bytes", labels) >= 0
     assert registry.get_sample_value("replication_slot_safe_bytes", labels) is None
+
+
+@pytest.fixture
+def archive(settings, tmp_path):
+    """An archive is configured, in which nothing is."""
+    settings.WAL_ARCHIVE_PATH = tmp_path / "wal"
+    settings.WAL_ARCHIVE_PATH.mkdir()
+    metrics.ARCHIVE.forget()
+    yield settings.WAL_ARCHIVE_PATH
+    metrics.ARCHIVE.forget()
+
+
+@pytest.mark.django_db
+def test_without_an_archive_there_is_no_recovery_point(registry):
+    assert registry.get_sample_value("recovery_point_expected", CONSOLE) is None
+    assert registry.get_sample_value("recovery_point_age_seconds", CONSOLE) is None
+
+
+@pytest.mark.django_db
+def test_an_archive_without_a_base_backup_is_expected_to_have_a_recovery_point(archive, registry):
+    assert registry.get_sample_value("recovery_point_expected", CONSOLE) == 1
+    assert registry.get_sample_value("recovery_point_age_seconds", CONSOLE) is None
+
+
+@pytest.mark.django_db
+def test_the_recovery_points_age_is_what_the_archive_says(archive, registry, monkeypatch):
+    seen = PhysicalStatus("builtin", None, 12.5, None, 0, None, None, None, ())
+    monkeypatch.setattr(metrics, "status", lambda: seen)
+
+    assert registry.get_sample_value("recovery_point_age_seconds", CONSOLE) == 12.5
