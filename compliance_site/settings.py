@@ -102,6 +102,8 @@ MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     # Outside everything that can refuse a request, so that refusals are recorded too.
     "audit.capture.middleware.AuditMiddleware",
+    # Before anything asks the database; what it refuses is recorded too.
+    "compliance_site.foundation.maintenance.maintenance_middleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

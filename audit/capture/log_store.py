@@ -22,6 +22,7 @@ from django.db import connections
 from audit.capture.copy_rows import COPY, copy_block
 from audit.ledger.partitions import month_of
 from audit.models import AuditLog, Intent
+from compliance_site.foundation import maintenance
 
 NAME = "audit-writer"
 CONNECT_SECONDS = 3
@@ -143,6 +144,9 @@ class LogStore:
     @contextlib.contextmanager
     def _answering(self) -> Iterator[psycopg.Connection[Any]]:
         """Lend the connection; when the block fails it is closed."""
+        if maintenance.is_on():
+            self.close()
+            raise OSError("The database is being replaced; what it took now would be lost.")
         connection = self._connection or self._connect()
         try:
             with self._watchdog.over(connection.fileno(), self._deadline):

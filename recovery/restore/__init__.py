@@ -1,0 +1,1 @@
+"""Restores: beside the live database, checked, swapped in one moment, and undoable."""
