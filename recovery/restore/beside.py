@@ -33,7 +33,7 @@ def make(database: Database, facts: DatabaseFacts) -> None:
     """Make the empty database, which only administrators enter; raise `RefusedError`."""
     name = sql.Identifier(database.dbname)
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0 {}").format(
-        name, _locale(facts, database.server_version // 10_000)
+        name, locale(facts, database.server_version // 10_000)
     )
     with maintenance(database).connect() as connection:
         try:
@@ -115,7 +115,7 @@ def _wait(process: subprocess.Popen[bytes], database: Database, size: int, say: 
         say(f"Loaded {done >> 20} of about {size >> 20} MB, {left:.0f} s left.")
 
 
-def _locale(facts: DatabaseFacts, major: int) -> sql.Composable:
+def locale(facts: DatabaseFacts, major: int) -> sql.Composable:
     """Return the options that give a database encoding and collation, as this server spells them."""
     provider = facts.locale.get("provider", "c")
     word, since = PROVIDERS.get(provider, ("", 999))
@@ -131,6 +131,8 @@ def _locale(facts: DatabaseFacts, major: int) -> sql.Composable:
     }
     if provider in LOCALE_OPTION:
         options |= {"LOCALE_PROVIDER": word, LOCALE_OPTION[provider]: facts.locale["locale"]}
+    if facts.locale.get("rules"):
+        options["ICU_RULES"] = facts.locale["rules"]
     return sql.SQL(" ").join(
         sql.SQL("{} = {}").format(sql.SQL(name), sql.Literal(value))
         for name, value in options.items()

@@ -84,8 +84,21 @@ def swap(database: Database, *, incoming: str, kept_as: str) -> Swapped:
     `BusyError` when it could not be had in so many attempts, between which it serves.
     """
     refuse_prepared(database)
-    renames = _renames(database.dbname, incoming, kept_as)
-    oids = [numbers(database)[name] for name in (database.dbname, incoming)]
+    # First under a third name: waiting for what is busy in the new one delays nobody.
+    passing = f"compliance_passing_{secrets.token_hex(8)}"
+    live = database.dbname
+    return _done(database, [(incoming, passing), (live, kept_as), (passing, live)])
+
+
+def rename(database: Database, old: str, new: str) -> Swapped:
+    """Rename one database, as `swap` does, where nothing has the new name."""
+    return _done(database, [(old, new)])
+
+
+def _done(database: Database, pairs: Sequence[tuple[str, str]]) -> Swapped:
+    known = numbers(database)
+    oids = [known[old] for old, _ in pairs if old in known]
+    renames = _renames(pairs)
     for attempt in range(1, ATTEMPTS + 1):
         if seconds := _attempt(database, renames, oids):
             return Swapped(seconds, attempt)
@@ -112,10 +125,7 @@ def prepared(database: Database) -> list[str]:
         return [gid for (gid,) in connection.execute(PREPARED, [database.dbname])]
 
 
-def _renames(live: str, incoming: str, kept_as: str) -> sql.Composed:
-    # First under a third name: waiting for what is busy in the new one delays nobody.
-    passing = f"compliance_passing_{secrets.token_hex(8)}"
-    pairs = [(incoming, passing), (live, kept_as), (passing, live)]
+def _renames(pairs: Sequence[tuple[str, str]]) -> sql.Composed:
     return sql.SQL("BEGIN; {}; {}; COMMIT").format(
         sql.SQL(GUARDS),
         sql.SQL("; ").join(
@@ -126,24 +136,26 @@ def _renames(live: str, incoming: str, kept_as: str) -> sql.Composed:
 
 def _attempt(database: Database, renames: sql.Composed, oids: Sequence[int]) -> float:
     """Rename once; return the seconds it took, 0 when sessions or a lock were in the way."""
-    with maintenance(database).connect(application_name=OURS) as connection:
-        with _ending_sessions(database, oids):
-            started = time.monotonic()
-            try:
-                connection.execute(renames)
-            except IN_THE_WAY:
-                return 0.0
-            except psycopg.OperationalError:
-                raise ServerAwayError(
-                    f"{database.name}: the server went away during the swap. "
-                    "`manage.py restore status` shows how far it came."
-                ) from None
-            except psycopg.Error as exc:
-                raise RefusedError(
-                    f"{database.dbname} cannot be renamed ({exc.sqlstate}): {database.user} must "
-                    "be a superuser, or own both databases with CREATEDB and pg_signal_backend."
-                ) from None
-            return time.monotonic() - started
+    with (
+        maintenance(database).connect(application_name=OURS) as connection,
+        _ending_sessions(database, oids),
+    ):
+        started = time.monotonic()
+        try:
+            connection.execute(renames)
+        except IN_THE_WAY:
+            return 0.0
+        except psycopg.OperationalError:
+            raise ServerAwayError(
+                f"{database.name}: the server went away during the swap. "
+                "`manage.py restore status` shows how far it came."
+            ) from None
+        except psycopg.Error as exc:
+            raise RefusedError(
+                f"{database.dbname} cannot be renamed ({exc.sqlstate}): {database.user} must "
+                "be a superuser, or own both databases with CREATEDB and pg_signal_backend."
+            ) from None
+        return time.monotonic() - started
 
 
 @contextmanager

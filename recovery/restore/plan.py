@@ -1,0 +1,283 @@
+"""What a restore would do, and what speaks against it: looked at, nothing changed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import psycopg
+from django.conf import settings
+
+from compliance_site.foundation import master_key
+from compliance_site.foundation.embedded.locks import make_folder
+from compliance_site.foundation.master_key import EnvelopeError
+from recovery import programs, sealing
+from recovery.backups import catalogue, contents
+from recovery.backups.manifest import Manifest
+from recovery.databases import Database
+from recovery.exceptions import RecoveryError, RefusedError
+from recovery.restore import beside, swap
+
+LOCAL = {"127.0.0.1", "::1", "localhost", ""}
+# A restored database is smaller than the live one was, or as large.
+SPARE_RATIO = 1.1
+OWN_RIGHTS = """
+SELECT rolsuper, rolcreatedb AND pg_has_role('pg_signal_backend', 'USAGE')
+FROM pg_roles WHERE rolname = current_user
+"""
+ROLES = "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)"
+EXTENSIONS = """
+SELECT name, version FROM pg_available_extension_versions WHERE name = ANY(%s)
+"""
+SESSIONS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'"
+)
+SLOTS = "SELECT slot_name FROM pg_replication_slots WHERE database = %s ORDER BY 1 LIMIT 10"
+SUBSCRIPTIONS = """
+SELECT subname FROM pg_subscription s JOIN pg_database d ON d.oid = subdbid
+WHERE datname = %s ORDER BY 1 LIMIT 10
+"""
+NEWER = "SELECT count(*), max(created_at) FROM audit_log WHERE created_at > %s"
+
+
+class Level(StrEnum):
+    OK = "ok"
+    # It can be done; somebody has to accept it.
+    WARNING = "warning"
+    REFUSAL = "refusal"
+
+
+@dataclass(frozen=True)
+class Finding:
+    subject: str
+    level: Level
+    text: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`findings` decide; `steps` say what a run would do, in order."""
+
+    database: str
+    backup_id: str
+    taken_at: datetime
+    findings: tuple[Finding, ...]
+    steps: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0 when all is well, 1 with warnings, 2 when it cannot be done."""
+        levels = {finding.level for finding in self.findings}
+        return 2 if Level.REFUSAL in levels else int(Level.WARNING in levels)
+
+    def refuse(self) -> None:
+        """Raise `RefusedError` with every refusal."""
+        reasons = [each.text for each in self.findings if each.level is Level.REFUSAL]
+        if reasons:
+            raise RefusedError("This backup cannot be restored now: " + " ".join(reasons))
+
+
+def make(database: Database, manifest: Manifest, now: datetime | None = None) -> Plan:
+    """Look at everything; raise `ServerAwayError` when the server cannot be asked."""
+    with swap.maintenance(database).connect() as connection:
+        is_there = database.dbname in swap.numbers(database)
+        findings = [
+            *_key(manifest),
+            *_server(database, manifest),
+            *_rights(database, connection),
+            *_roles(manifest, connection),
+            *_extensions(manifest, connection),
+            *_collation(database, manifest),
+            *_disk(database, manifest, connection),
+            *(_live(database, connection) if is_there else _nothing_there(database)),
+        ]
+    findings += _lost(database, manifest, now or datetime.now(UTC), is_there=is_there)
+    if database.is_console:
+        findings += _master_keys(manifest)
+    return Plan(
+        database.name, manifest.id, manifest.taken_at, tuple(findings), _steps(database, manifest)
+    )
+
+
+def missing_roles(manifest: Manifest, connection: psycopg.Connection[Any]) -> list[str]:
+    """Return the roles that own or may do something in the backup and are not on the server."""
+    wanted = {manifest.facts.owner, *manifest.facts.roles}
+    there = {name for (name,) in connection.execute(ROLES, [sorted(wanted)])}
+    return sorted(wanted - there)
+
+
+def _key(manifest: Manifest) -> Iterator[Finding]:
+    """Open the stored file for real: its header tells whether the key fits."""
+    try:
+        with catalogue.open_stored(manifest) as stored, sealing.open_sealed(stored) as plain:
+            plain.read(512)
+    except RecoveryError as exc:
+        yield Finding("key", Level.REFUSAL, str(exc))
+    else:
+        yield Finding("key", Level.OK, "The backup is there and the key at hand opens it.")
+
+
+def _server(database: Database, manifest: Manifest) -> Iterator[Finding]:
+    there, then = database.server_version // 10_000, manifest.facts.server_version // 10_000
+    if there < then:
+        text = f"The backup is of PostgreSQL {then}; the server is {there}, which is older."
+        yield Finding("server", Level.REFUSAL, text)
+    elif there > then:
+        text = f"The backup is of PostgreSQL {then} and is restored into {there}, a newer one."
+        yield Finding("server", Level.WARNING, text)
+    else:
+        yield Finding("server", Level.OK, f"PostgreSQL {there}, as the backup.")
+    try:
+        programs.programs_for(database.server_version).path("pg_restore")
+    except RecoveryError as exc:
+        yield Finding("programs", Level.REFUSAL, str(exc))
+
+
+def _rights(database: Database, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+    row = connection.execute(OWN_RIGHTS).fetchone()
+    is_superuser, is_enough = row or (False, False)
+    if is_superuser:
+        yield Finding("rights", Level.OK, f"{database.user} is a superuser of the server.")
+    elif is_enough:
+        text = f"{database.user} is no superuser: sessions of superusers would stop the swap."
+        yield Finding("rights", Level.WARNING, text)
+    else:
+        text = (
+            f"{database.user} may not make databases and end sessions: it must be a superuser "
+            "(DATABASE_ADMIN_URL for the console's own database)."
+        )
+        yield Finding("rights", Level.REFUSAL, text)
+
+
+def _roles(manifest: Manifest, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+    if missing := missing_roles(manifest, connection):
+        text = (
+            f"Roles are missing on the server: {', '.join(missing)}. Make them first; "
+            "globals.sql in the backup has their definitions."
+        )
+        yield Finding("roles", Level.REFUSAL, text)
+
+
+def _extensions(manifest: Manifest, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+    wanted = manifest.facts.extensions
+    available = connection.execute(EXTENSIONS, [sorted(wanted)]).fetchall()
+    names = {name for name, _ in available}
+    if missing := sorted(wanted.keys() - names):
+        text = f"Extensions are not installed on the server: {', '.join(missing)}."
+        yield Finding("extensions", Level.REFUSAL, text)
+    for name in sorted(wanted.keys() & names):
+        if (name, wanted[name]) not in available:
+            text = f"Extension {name} {wanted[name]} is not on the server; its own version is used."
+            yield Finding("extensions", Level.WARNING, text)
+
+
+def _collation(database: Database, manifest: Manifest) -> Iterator[Finding]:
+    try:
+        beside.locale(manifest.facts, database.server_version // 10_000)
+    except RefusedError as exc:
+        yield Finding("collation", Level.REFUSAL, str(exc))
+
+
+def _disk(
+    database: Database, manifest: Manifest, connection: psycopg.Connection[Any]
+) -> Iterator[Finding]:
+    try:
+        make_folder(settings.RECOVERY_FOLDER)
+        contents.require_room(settings.RECOVERY_FOLDER, manifest.size)
+    except (OSError, RefusedError) as exc:
+        yield Finding("disk", Level.REFUSAL, str(exc))
+    need = round(manifest.facts.size_bytes * SPARE_RATIO)
+    row = connection.execute("SHOW data_directory").fetchone()
+    free = _free(row[0]) if row and database.host in LOCAL else None
+    if free is None:
+        text = f"The server needs about {need >> 20} MB more; how much it has is not known here."
+        yield Finding("disk", Level.OK, text)
+    elif free < need:
+        text = f"The server has {free >> 20} MB free and needs about {need >> 20} MB more."
+        yield Finding("disk", Level.REFUSAL, text)
+
+
+def _free(folder: str) -> int | None:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
+
+
+def _live(database: Database, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+    row = connection.execute(SESSIONS, [database.dbname]).fetchone()
+    if row and row[0]:
+        yield Finding("sessions", Level.OK, f"{row[0]} sessions are open and end at the swap.")
+    if found := swap.prepared(database):
+        text = (
+            f"Prepared transactions hold {database.dbname}: {', '.join(found)}. "
+            "COMMIT PREPARED or ROLLBACK PREPARED each of them first."
+        )
+        yield Finding("prepared", Level.REFUSAL, text)
+    for subject, query, what in (
+        ("slots", SLOTS, "Logical replication slots stay with the old database"),
+        ("subscriptions", SUBSCRIPTIONS, "Subscriptions go on filling the old database"),
+    ):
+        names = [name for (name,) in connection.execute(query, [database.dbname])]
+        if names:
+            yield Finding(subject, Level.WARNING, f"{what}: {', '.join(names)}.")
+
+
+def _nothing_there(database: Database) -> Iterator[Finding]:
+    text = f"There is no database {database.dbname} on the server; the restored one takes the name."
+    yield Finding("sessions", Level.OK, text)
+
+
+def _lost(
+    database: Database, manifest: Manifest, now: datetime, *, is_there: bool
+) -> Iterator[Finding]:
+    age = str(now - manifest.taken_at).partition(".")[0]
+    text = f"Everything since {manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC is lost ({age} ago)."
+    if database.is_console and is_there:
+        text += f" {lost_entries(database, manifest)}"
+    yield Finding("loss", Level.OK, text)
+
+
+def lost_entries(database: Database, manifest: Manifest) -> str:
+    """Say how many audit entries a database has that the backup has not."""
+    try:
+        with database.connect() as connection:
+            row = connection.execute(NEWER, [manifest.taken_at]).fetchone()
+    except (psycopg.Error, RecoveryError):
+        return "How many audit entries that are cannot be told."
+    count, newest = row or (0, None)
+    ending = f", the newest of {newest.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if newest else ""
+    return f"{count} entries of the audit log are newer than the backup{ending}."
+
+
+def _master_keys(manifest: Manifest) -> Iterator[Finding]:
+    missing = []
+    for key_id in manifest.master_keys:
+        try:
+            master_key.find(key_id)
+        except EnvelopeError:
+            missing.append(key_id)
+    if missing:
+        text = (
+            f"Secrets in the backup are under master keys that are not at hand: "
+            f"{', '.join(missing)}. Put them behind the current one in COMPLIANCE_MASTER_KEY."
+        )
+        yield Finding("master keys", Level.REFUSAL, text)
+
+
+def _steps(database: Database, manifest: Manifest) -> tuple[str, ...]:
+    steps = [
+        f"unpack {manifest.id} ({manifest.size >> 20} MB) and check every byte of it",
+        f"restore it beside {database.dbname}, which goes on serving",
+        f"compare {len(manifest.tables)} tables with the manifest",
+        f"rename both at once; sessions on {database.dbname} are ended and may connect again",
+        f"keep the old one as {database.dbname}_before_...: `manage.py restore undo` puts it back",
+    ]
+    if database.is_console:
+        steps[3] += "; web pages answer 503 meanwhile"
+        steps.append("then `manage.py migrate`, if the backup is of an older release")
+    return tuple(steps)
