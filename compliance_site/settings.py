@@ -278,6 +278,10 @@ CELERY_BEAT_SCHEDULE = {
         "task": "recovery.heavy.prune",
         "schedule": crontab(hour="4", minute="0"),
     },
+    "recovery.heavy.verify_newest": {
+        "task": "recovery.heavy.verify_newest",
+        "schedule": crontab(day_of_week="sunday", hour="3", minute="0"),
+    },
 }
 
 # Audit trail

@@ -3,7 +3,7 @@ import logging
 from celery import shared_task
 from django.conf import settings
 
-from recovery.backups import prune
+from recovery.backups import prune, verify
 from recovery.backups.create import create
 from recovery.databases import databases
 from recovery.exceptions import RecoveryError
@@ -41,3 +41,9 @@ def prune_backups() -> None:
     except RecoveryError as exc:
         # Nothing is lost by keeping them until tomorrow.
         logger.error("Backups were not pruned: %s", exc)
+
+
+@shared_task(name="recovery.heavy.verify_newest")
+def verify_newest() -> None:
+    """Restore the newest backup of every database into a scratch database."""
+    verify.verify_newest()

@@ -10,16 +10,15 @@ import hashlib
 import re
 import shutil
 import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from compliance_site.foundation.embedded.locks import make_folder
 from recovery import sealing
-from recovery.backups import catalogue
 from recovery.backups.manifest import Manifest
+from recovery.backups.source import Source
 from recovery.exceptions import DamagedError, RecoveryError, RefusedError
+from recovery.stores.base import Store
 
 # The only names in it; pg_dump's folder is flat.
 MEMBER = re.compile(r"README\.txt|globals\.sql|dump|dump/[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
@@ -55,29 +54,19 @@ class Hashed:
             raise DamagedError("The stored backup was changed: its SHA-256 is another one.")
 
 
-@contextmanager
-def unpacked(manifest: Manifest, folder: Path) -> Iterator[Path]:
-    """Unpack a backup into `folder`, which is made, and removed afterwards; yield the dump's folder.
+def unpack(source: Source, folder: Path, store: Store | None = None) -> None:
+    """Unpack a copy of a backup into a new private folder, its bytes checked to the last one.
 
     Raise `DamagedError`, `SealError`, `StoreError`, or `RefusedError` when it does not fit.
     """
-    remove(folder)
-    try:
-        unpack(manifest, folder)
-        yield folder / DUMP
-    finally:
-        remove(folder)
-
-
-def unpack(manifest: Manifest, folder: Path) -> None:
-    """Unpack a backup into a new private folder, its bytes checked to the last one."""
+    manifest = source.manifest
     try:
         make_folder(folder.parent)
         require_room(folder.parent, manifest.size)
         folder.mkdir(mode=0o700)
-        with catalogue.open_stored(manifest) as stored:
+        with source.opened(store or source.copies()[0]) as stored:
             hashed = Hashed(stored, manifest.size)
-            with sealing.open_sealed(hashed) as plain:
+            with sealing.open_sealed(cast(BinaryIO, hashed)) as plain:
                 _untar(plain, folder, manifest.size)
             hashed.check(manifest)
     except OSError as exc:
@@ -86,6 +75,15 @@ def unpack(manifest: Manifest, folder: Path) -> None:
         ) from None
     if not (folder / DUMP / "toc.dat").is_file():
         raise DamagedError("The backup holds no dump.")
+
+
+def check(source: Source, store: Store) -> None:
+    """Read a copy to its end; raise `DamagedError`, naming the store, unless it is what was stored."""
+    try:
+        with source.opened(store) as stored:
+            Hashed(stored, source.manifest.size).check(source.manifest)
+    except DamagedError as exc:
+        raise DamagedError(f"{store.name}: {exc}") from None
 
 
 def remove(folder: Path) -> None:

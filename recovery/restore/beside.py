@@ -13,6 +13,7 @@ from psycopg import errors, sql
 from psycopg.conninfo import make_conninfo
 
 from recovery import programs
+from recovery.backups import watch
 from recovery.backups.manifest import DatabaseFacts
 from recovery.databases import Database
 from recovery.exceptions import ProgramError, RefusedError
@@ -33,7 +34,7 @@ def make(database: Database, facts: DatabaseFacts) -> None:
     """Make the empty database, which only administrators enter; raise `RefusedError`."""
     name = sql.Identifier(database.dbname)
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0 {}").format(
-        name, locale(facts, database.server_version // 10_000)
+        name, locale(facts, maintenance(database).server_version // 10_000)
     )
     with maintenance(database).connect() as connection:
         try:
@@ -63,12 +64,11 @@ def load(database: Database, dump: Path, *, with_rights: bool, size: int, say: S
         command += ["--no-owner", "--no-privileges", "--no-subscriptions"]
     command += ["--format", "directory", "--dbname", make_conninfo(dbname=database.dbname), dump]
     with tempfile.TemporaryFile() as stderr:
-        process = programs.start(command, database, stderr, stdout=subprocess.DEVNULL)
+        process = programs.start_leashed(command, database, stderr, stdout=subprocess.DEVNULL)
         try:
             _wait(process, database, size, say)
         finally:
-            process.kill()
-            process.wait()
+            watch.end(process)
         if process.returncode != 0:
             raise programs.complaint("pg_restore", process.returncode, stderr)
     analyze(database)

@@ -16,8 +16,9 @@ from compliance_site.foundation import master_key
 from compliance_site.foundation.embedded.locks import make_folder
 from compliance_site.foundation.master_key import EnvelopeError
 from recovery import programs, sealing
-from recovery.backups import catalogue, contents
+from recovery.backups import contents
 from recovery.backups.manifest import Manifest
+from recovery.backups.source import Source
 from recovery.databases import Database
 from recovery.exceptions import RecoveryError, RefusedError
 from recovery.restore import beside, swap
@@ -81,12 +82,13 @@ class Plan:
             raise RefusedError("This backup cannot be restored now: " + " ".join(reasons))
 
 
-def make(database: Database, manifest: Manifest, now: datetime | None = None) -> Plan:
+def make(database: Database, source: Source, now: datetime | None = None) -> Plan:
     """Look at everything; raise `ServerAwayError` when the server cannot be asked."""
+    manifest = source.manifest
     with swap.maintenance(database).connect() as connection:
         is_there = database.dbname in swap.numbers(database)
         findings = [
-            *_key(manifest),
+            *_key(source),
             *_server(database, manifest),
             *_rights(database, connection),
             *_roles(manifest, connection),
@@ -110,10 +112,11 @@ def missing_roles(manifest: Manifest, connection: psycopg.Connection[Any]) -> li
     return sorted(wanted - there)
 
 
-def _key(manifest: Manifest) -> Iterator[Finding]:
+def _key(source: Source) -> Iterator[Finding]:
     """Open the stored file for real: its header tells whether the key fits."""
     try:
-        with catalogue.open_stored(manifest) as stored, sealing.open_sealed(stored) as plain:
+        stored = source.opened(source.copies()[0])
+        with stored as sealed, sealing.open_sealed(sealed) as plain:
             plain.read(512)
     except RecoveryError as exc:
         yield Finding("key", Level.REFUSAL, str(exc))
@@ -122,7 +125,10 @@ def _key(manifest: Manifest) -> Iterator[Finding]:
 
 
 def _server(database: Database, manifest: Manifest) -> Iterator[Finding]:
-    there, then = database.server_version // 10_000, manifest.facts.server_version // 10_000
+    there, then = (
+        swap.maintenance(database).server_version // 10_000,
+        manifest.facts.server_version // 10_000,
+    )
     if there < then:
         text = f"The backup is of PostgreSQL {then}; the server is {there}, which is older."
         yield Finding("server", Level.REFUSAL, text)
@@ -132,7 +138,7 @@ def _server(database: Database, manifest: Manifest) -> Iterator[Finding]:
     else:
         yield Finding("server", Level.OK, f"PostgreSQL {there}, as the backup.")
     try:
-        programs.programs_for(database.server_version).path("pg_restore")
+        programs.programs_for(swap.maintenance(database).server_version).path("pg_restore")
     except RecoveryError as exc:
         yield Finding("programs", Level.REFUSAL, str(exc))
 
@@ -177,7 +183,7 @@ def _extensions(manifest: Manifest, connection: psycopg.Connection[Any]) -> Iter
 
 def _collation(database: Database, manifest: Manifest) -> Iterator[Finding]:
     try:
-        beside.locale(manifest.facts, database.server_version // 10_000)
+        beside.locale(manifest.facts, swap.maintenance(database).server_version // 10_000)
     except RefusedError as exc:
         yield Finding("collation", Level.REFUSAL, str(exc))
 

@@ -11,10 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from audit.capture.actors import current
-from recovery.backups import catalogue, contents
+from recovery.backups import contents, source
 from recovery.backups.manifest import Manifest
+from recovery.backups.source import Source
 from recovery.databases import Database, database
-from recovery.exceptions import DamagedError, RecoveryError, RefusedError, ServerAwayError
+from recovery.exceptions import (
+    DamagedError,
+    RecoveryError,
+    RefusedError,
+    ServerAwayError,
+    StoreError,
+)
 from recovery.restore import (
     beside,
     compare,
@@ -35,8 +42,12 @@ class Work:
     """What a step needs to know."""
 
     database: Database
-    manifest: Manifest
+    source: Source
     say: Say
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.source.manifest
 
     def beside(self, restore: Restore) -> Database:
         return self.database.on(restore.beside)
@@ -47,11 +58,12 @@ def run(backup_id: str, say: Say = lambda text: None) -> Restore:
 
     Raise `RecoveryError` with the live database as it was, or `BusyError` while another runs.
     """
-    manifest = catalogue.manifest_of(backup_id)
+    found = source.find(backup_id)
+    manifest = found.manifest
     target = database(manifest.database)
     with state.alone(), swap.alone_on_server(target):
         tidy(target, say)
-        plan.make(target, manifest).refuse()
+        plan.make(target, found).refuse()
         restore = state.new(
             target.name, manifest.id, dbname=target.dbname, actor=current().actor().name
         )
@@ -61,7 +73,7 @@ def run(backup_id: str, say: Say = lambda text: None) -> Restore:
             live_oid=swap.numbers(target).get(target.dbname, 0),
         )
         say(f"Restore {restore.id} of {manifest.id} begins.")
-        return _carry_on(restore, Work(target, manifest, say))
+        return _carry_on(restore, Work(target, found, say))
 
 
 def resume(restore_id: str, say: Say = lambda text: None) -> Restore:
@@ -75,8 +87,7 @@ def resume(restore_id: str, say: Say = lambda text: None) -> Restore:
     with state.alone(), swap.alone_on_server(target):
         restore = state.load(restore_id)
         if restore.step in {Step.LOADED, Step.CHECKED}:
-            manifest = catalogue.manifest_of(restore.backup_id)
-            return _carry_on(restore, Work(target, manifest, say))
+            return _carry_on(restore, Work(target, source.find(restore.backup_id), say))
         return settle(restore, target, say)
 
 
@@ -126,9 +137,17 @@ def _timed(restore: Restore, step: Step, act: Act, work: Work) -> Restore:
 
 def _unpack(restore: Restore, work: Work) -> Restore:
     work.say(f"Unpacking {work.manifest.size >> 20} MB.")
-    contents.remove(restore.work_folder)
-    contents.unpack(work.manifest, restore.work_folder)
-    return restore
+    damage = ""
+    for store in work.source.copies():
+        contents.remove(restore.work_folder)
+        try:
+            contents.unpack(work.source, restore.work_folder, store)
+            return restore
+        except (DamagedError, StoreError) as exc:
+            # Another copy may be whole.
+            damage += f" {store.name}: {exc}"
+            work.say(f"{store.name}: {exc}")
+    raise DamagedError(f"No copy of the backup is whole.{damage}")
 
 
 def _load(restore: Restore, work: Work) -> Restore:

@@ -1,4 +1,4 @@
-"""Small databases of a test's own, configured under the name `orders`, and traffic on them."""
+"""Small databases of a test's own, configured under the name `shop`, and traffic on them."""
 
 import itertools
 import os
@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from recovery.backups import create
 from recovery.databases import database
 
 
@@ -37,23 +38,39 @@ def run_sql(admin_url):
 
 
 @pytest.fixture
-def orders(settings, admin_url, run_sql, tmp_path):
+def shop(settings, admin_url, run_sql, tmp_path):
     """A database with a table `line`, and whatever a restore makes of its name."""
-    name = f"orders_{secrets.token_hex(4)}"
+    name = f"shop_{secrets.token_hex(4)}"
     run_sql("postgres", f"CREATE DATABASE {name}")
     run_sql(
         name,
         "CREATE TABLE line (id int PRIMARY KEY, item text NOT NULL)",
         "INSERT INTO line SELECT n, 'item ' || n FROM generate_series(1, 1000) n",
     )
-    settings.BACKUP_DATABASES = f"orders={url_of(admin_url, name)}"
+    settings.BACKUP_DATABASES = f"shop={url_of(admin_url, name)}"
     settings.RECOVERY_FOLDER = tmp_path / "recovery"
-    yield database("orders")
-    like = name[:20].replace("_", r"\_") + "%"
+    yield database("shop")
+    like = name.replace("_", r"\_") + "%"
     found = run_sql("postgres", f"SELECT datname FROM pg_database WHERE datname LIKE '{like}'")
     for (each,) in found:
         drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
         run_sql("postgres", drop.format(sql.Identifier(each)))
+
+
+@pytest.fixture
+def backups_folder(settings, tmp_path):
+    """The one store of the test."""
+    folder = tmp_path / "backups"
+    settings.BACKUP_STORAGE_PATH = (str(folder),)
+    return folder
+
+
+@pytest.fixture
+def backup(committed_db, actor, shop, backups_folder, run_sql):
+    """The manifest of a backup of `shop`, which has gone on since by a row."""
+    manifest = create.create(shop)
+    run_sql(shop.dbname, "INSERT INTO line VALUES (1001, 'after the backup')")
+    return manifest
 
 
 @dataclass
