@@ -22,6 +22,7 @@ from recovery.backups.source import Source
 from recovery.databases import Database
 from recovery.exceptions import RecoveryError, RefusedError
 from recovery.restore import beside, swap
+from recovery.stores.base import Store
 
 LOCAL = {"127.0.0.1", "::1", "localhost", ""}
 # A restored database is smaller than the live one was, or as large.
@@ -113,15 +114,26 @@ def missing_roles(manifest: Manifest, connection: psycopg.Connection[Any]) -> li
 
 
 def _key(source: Source) -> Iterator[Finding]:
-    """Open the stored file for real: its header tells whether the key fits."""
+    """Open each stored copy for real: its header tells whether the key fits."""
     try:
-        stored = source.opened(source.copies()[0])
-        with stored as sealed, sealing.open_sealed(sealed) as plain:
-            plain.read(512)
+        wrong = {store.name: _opening(source, store) for store in source.copies()}
     except RecoveryError as exc:
         yield Finding("key", Level.REFUSAL, str(exc))
-    else:
+        return
+    if not all(wrong.values()):
         yield Finding("key", Level.OK, "The backup is there and the key at hand opens it.")
+    level = Level.REFUSAL if all(wrong.values()) else Level.WARNING
+    yield from (Finding("key", level, f"{name}: {text}") for name, text in wrong.items() if text)
+
+
+def _opening(source: Source, store: Store) -> str:
+    """Return why a copy does not open, "" when it does."""
+    try:
+        with source.opened(store) as stored, sealing.open_sealed(stored) as plain:
+            plain.read(512)
+    except RecoveryError as exc:
+        return str(exc)
+    return ""
 
 
 def _server(database: Database, manifest: Manifest) -> Iterator[Finding]:
