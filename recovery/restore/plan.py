@@ -12,16 +12,14 @@ from typing import Any
 import psycopg
 from django.conf import settings
 
-from compliance_site.foundation import master_key
 from compliance_site.foundation.embedded.locks import make_folder
-from compliance_site.foundation.master_key import EnvelopeError
 from recovery import programs, sealing
 from recovery.backups import contents
 from recovery.backups.manifest import Manifest
 from recovery.backups.source import Source
 from recovery.databases import Database
 from recovery.exceptions import RecoveryError, RefusedError
-from recovery.restore import beside, swap
+from recovery.restore import beside, own_database, swap
 from recovery.stores.base import Store
 
 LOCAL = {"127.0.0.1", "::1", "localhost", ""}
@@ -273,18 +271,8 @@ def lost_entries(database: Database, manifest: Manifest) -> str:
 
 
 def _master_keys(manifest: Manifest) -> Iterator[Finding]:
-    missing = []
-    for key_id in manifest.master_keys:
-        try:
-            master_key.find(key_id)
-        except EnvelopeError:
-            missing.append(key_id)
-    if missing:
-        text = (
-            f"Secrets in the backup are under master keys that are not at hand: "
-            f"{', '.join(missing)}. Put them behind the current one in COMPLIANCE_MASTER_KEY."
-        )
-        yield Finding("master keys", Level.REFUSAL, text)
+    if complaint := own_database.keys_complaint(manifest.master_keys):
+        yield Finding("master keys", Level.REFUSAL, complaint)
 
 
 def _steps(database: Database, manifest: Manifest) -> tuple[str, ...]:
