@@ -88,8 +88,8 @@ class Traffic:
 
 
 @contextmanager
-def traffic(url, threads=6):
-    """Connect, ask and leave without a pause until the block is over."""
+def traffic(url, threads=6, pause=0.0):
+    """Connect, ask, leave, and again after a pause, until the block is over."""
     seen, stopping = Traffic(), threading.Event()
 
     def ask():
@@ -100,6 +100,7 @@ def traffic(url, threads=6):
                 seen.answers.append(time.monotonic())
             except psycopg.OperationalError as exc:
                 seen.refusals.append(str(exc))
+            stopping.wait(pause)
 
     clients = [threading.Thread(target=ask) for _ in range(threads)]
     for client in clients:
