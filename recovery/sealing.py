@@ -17,7 +17,7 @@ import pyrage
 from django.conf import settings
 from pyrage.x25519 import Identity, Recipient
 
-from recovery.exceptions import ConfigurationError, DamagedError, SealError
+from recovery.exceptions import ConfigurationError, DamagedError, RecoveryError, SealError
 
 MAKE_A_KEY = "make one with `age-keygen`"
 BUFFER = 1 << 20
@@ -103,7 +103,7 @@ class _Opener(threading.Thread):
             try:
                 pyrage.decrypt_io(self._source, target, [self._key])
                 raw.flush()
-            except (pyrage.DecryptError, OSError) as exc:
+            except (pyrage.DecryptError, OSError, RecoveryError) as exc:
                 self.failure = self._source.error or _opening_failure(exc)
                 _close_quietly(raw)
 
