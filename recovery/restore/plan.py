@@ -29,6 +29,8 @@ OWN_RIGHTS = """
 SELECT rolsuper, rolcreatedb AND pg_has_role('pg_signal_backend', 'USAGE')
 FROM pg_roles WHERE rolname = current_user
 """
+# Nothing for a role that may not know it.
+DATA_FOLDER = "SELECT setting FROM pg_settings WHERE name = 'data_directory'"
 ROLES = "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)"
 EXTENSIONS = """
 SELECT name, version FROM pg_available_extension_versions WHERE name = ANY(%s)
@@ -207,7 +209,7 @@ def _disk(
     except (OSError, RefusedError) as exc:
         yield Finding("disk", Level.REFUSAL, str(exc))
     need = round(manifest.facts.size_bytes * SPARE_RATIO)
-    row = connection.execute("SHOW data_directory").fetchone()
+    row = connection.execute(DATA_FOLDER).fetchone()
     free = _free(row[0]) if row and database.host in LOCAL else None
     if free is None:
         text = f"The server needs about {need >> 20} MB more; how much it has is not known here."
@@ -235,7 +237,11 @@ def _live(database: Database, connection: psycopg.Connection[Any]) -> Iterator[F
         )
         yield Finding("prepared", Level.REFUSAL, text)
     for subject, query, what in (
-        ("slots", SLOTS, "Logical replication slots stay with the old database"),
+        (
+            "slots",
+            SLOTS,
+            "Logical replication slots stay with the old database and go on holding its log back",
+        ),
         ("subscriptions", SUBSCRIPTIONS, "Subscriptions go on filling the old database"),
     ):
         names = [name for (name,) in connection.execute(query, [database.dbname])]
