@@ -71,7 +71,6 @@ def load(database: Database, dump: Path, *, with_rights: bool, size: int, say: S
             watch.end(process)
         if process.returncode != 0:
             raise programs.complaint("pg_restore", process.returncode, stderr)
-    analyze(database)
 
 
 def analyze(database: Database) -> None:

@@ -163,6 +163,7 @@ def _load(restore: Restore, work: Work) -> Restore:
         size=facts.size_bytes,
         say=work.say,
     )
+    beside.analyze(target)
     properties.give(target, facts)
     contents.remove(restore.work_folder)
     return replace(restore, beside_oid=swap.numbers(target)[target.dbname])
