@@ -1,6 +1,6 @@
 """P10 (verify) and P11: a verified restore against `pg_restore` alone; how long a swap refuses.
 
-`BENCH_MB` sets the size of the database, 1024 unless given. The backup is made once; each pair
+The database has 1 GB unless another number of MB is given. The backup is made once; each pair
 restores it both ways. During the swaps sixteen clients connect, ask and leave without a pause.
 """
 
@@ -10,6 +10,7 @@ import itertools
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -28,7 +29,7 @@ from compliance_site.foundation import embedded
 
 PAIRS = 5
 CLIENTS = 16
-MEGABYTES = int(os.environ.get("BENCH_MB", "1024"))
+MEGABYTES = int(sys.argv[1]) if len(sys.argv) > 1 else 1024
 # A row of the table and of its index, measured.
 ROWS = MEGABYTES * 5_400
 FILL = f"""

@@ -16,6 +16,7 @@ from typing import BinaryIO, cast
 from compliance_site.foundation.embedded.locks import make_folder
 from recovery import sealing
 from recovery.backups.manifest import Manifest
+from recovery.backups.progress import size_text
 from recovery.backups.source import Source
 from recovery.exceptions import DamagedError, RecoveryError, RefusedError
 from recovery.stores.base import Store
@@ -96,8 +97,8 @@ def require_room(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < size + SPARE:
         raise RefusedError(
-            f"RECOVERY_FOLDER has {free >> 20} MB free; this backup needs "
-            f"{(size + SPARE) >> 20} MB there while it is restored."
+            f"RECOVERY_FOLDER has {size_text(free)} free; this backup needs "
+            f"{size_text(size + SPARE)} there while it is restored."
         )
 
 

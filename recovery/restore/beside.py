@@ -15,6 +15,7 @@ from psycopg.conninfo import make_conninfo
 from recovery import programs
 from recovery.backups import watch
 from recovery.backups.manifest import DatabaseFacts
+from recovery.backups.progress import size_text, time_text
 from recovery.databases import Database
 from recovery.exceptions import ProgramError, RefusedError
 from recovery.restore.swap import maintenance
@@ -111,7 +112,7 @@ def _wait(process: subprocess.Popen[bytes], database: Database, size: int, say: 
         said = time.monotonic()
         done = size_of(database)
         left = (size - done) * (said - started) / done if 0 < done < size else 0
-        say(f"Loaded {done >> 20} of about {size >> 20} MB, {left:.0f} s left.")
+        say(f"Loaded {size_text(done)} of about {size_text(size)}, {time_text(left)} left.")
 
 
 def locale(facts: DatabaseFacts, major: int) -> sql.Composable:

@@ -18,6 +18,7 @@ from audit.models import Action, AuditLog
 from compliance_site.foundation import maintenance, master_key, rewrap
 from compliance_site.foundation.database import grant_runtime_rights
 from compliance_site.foundation.master_key import EnvelopeError
+from recovery.backups import catalogue
 from recovery.databases import Database
 from recovery.exceptions import RecoveryError, RefusedError
 from recovery.restore.state import Restore
@@ -75,7 +76,7 @@ def settle(restore: Restore, lost: str) -> tuple[str, ...]:
 
     Return what a person has to do; what fails here is such a note, for the database is live.
     """
-    notes = [*_granted(), *_secrets()]
+    notes = [*_granted(), *_secrets(), *_listed()]
     try:
         partitions.make_ahead()
         if not AuditLog.objects.filter(
@@ -140,6 +141,15 @@ def _granted() -> Iterator[str]:
     except DatabaseError as exc:
         cause = type(exc).__name__
         yield f"The runtime role was not given its rights ({cause}): run `manage.py migrate`."
+
+
+def _listed() -> Iterator[str]:
+    """Enter the backups that are younger than the restored table of them."""
+    try:
+        yield from catalogue.refresh()
+    except (DatabaseError, RecoveryError) as exc:
+        cause = type(exc).__name__
+        yield f"The list of backups is as old as the backup ({cause}): run `manage.py backup list`."
 
 
 def _secrets() -> Iterator[str]:

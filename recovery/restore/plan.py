@@ -16,6 +16,7 @@ from compliance_site.foundation.embedded.locks import make_folder
 from recovery import programs, sealing
 from recovery.backups import contents
 from recovery.backups.manifest import Manifest
+from recovery.backups.progress import size_text
 from recovery.backups.source import Source
 from recovery.databases import Database
 from recovery.exceptions import RecoveryError, RefusedError
@@ -212,10 +213,10 @@ def _disk(
     row = connection.execute(DATA_FOLDER).fetchone()
     free = _free(row[0]) if row and database.host in LOCAL else None
     if free is None:
-        text = f"The server needs about {need >> 20} MB more; how much it has is not known here."
+        text = f"The server needs about {size_text(need)} more; how much it has is not known here."
         yield Finding("disk", Level.OK, text)
     elif free < need:
-        text = f"The server has {free >> 20} MB free and needs about {need >> 20} MB more."
+        text = f"The server has {size_text(free)} free and needs about {size_text(need)} more."
         yield Finding("disk", Level.REFUSAL, text)
 
 
@@ -283,7 +284,7 @@ def _master_keys(manifest: Manifest) -> Iterator[Finding]:
 
 def _steps(database: Database, manifest: Manifest) -> tuple[str, ...]:
     steps = [
-        f"unpack {manifest.id} ({manifest.size >> 20} MB) and check every byte of it",
+        f"unpack {manifest.id} ({size_text(manifest.size)}) and check every byte of it",
         f"restore it beside {database.dbname}, which goes on serving",
         f"compare {len(manifest.tables)} tables with the manifest",
         f"rename both at once; sessions on {database.dbname} are ended and may connect again",

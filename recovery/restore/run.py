@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from audit.capture.actors import current
 from recovery.backups import contents, source
 from recovery.backups.manifest import Manifest
+from recovery.backups.progress import size_text
 from recovery.backups.source import Source
 from recovery.databases import Database, database
 from recovery.exceptions import (
@@ -136,7 +137,7 @@ def _timed(restore: Restore, step: Step, act: Act, work: Work) -> Restore:
 
 
 def _unpack(restore: Restore, work: Work) -> Restore:
-    work.say(f"Unpacking {work.manifest.size >> 20} MB.")
+    work.say(f"Unpacking {size_text(work.manifest.size)}.")
     damage = ""
     for store in work.source.copies():
         contents.remove(restore.work_folder)
