@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, InterfaceError, connection, connections
 from django.db.migrations.loader import MigrationLoader
 from psycopg import errors, sql
 
@@ -22,6 +23,8 @@ from recovery.backups import catalogue
 from recovery.databases import Database
 from recovery.exceptions import RecoveryError, RefusedError
 from recovery.restore.state import Restore
+
+logger = logging.getLogger(__name__)
 
 APPLIED = "SELECT app, name FROM django_migrations"
 KEYS = "SELECT DISTINCT key_id FROM {}"
@@ -87,6 +90,15 @@ def settle(restore: Restore, lost: str) -> tuple[str, ...]:
         cause = type(exc).__name__
         notes.append(f"The restore is not in the audit log ({cause}); record it after migrating.")
     return tuple(notes)
+
+
+def tell(restore: Restore, **details: object) -> None:
+    """Record an event; a console that is away is a line in the log, for the restore has ended."""
+    try:
+        record_event(restore, **details)
+    except (DatabaseError, InterfaceError) as exc:
+        cause = type(exc).__name__
+        logger.warning("Restore %s is not in the audit log (%s).", restore.id, cause)
 
 
 def record_event(restore: Restore, **details: object) -> None:

@@ -105,6 +105,7 @@ def settle(restore: Restore, target: Database, say: Say = lambda text: None) -> 
     has_the_name = numbers.get(restore.dbname)
     match restore.step:
         case Step.UNDOING if has_the_name == restore.live_oid:
+            own_database.tell(restore, undone=True, keptAs=restore.undone)
             return restore.at(Step.UNDONE)
         case Step.UNDOING:
             return restore.at(Step.DONE)
@@ -213,7 +214,7 @@ def _finish(restore: Restore, target: Database, say: Say, lost: str = "") -> Res
     if target.is_console:
         notes += own_database.settle(restore, lost)
     else:
-        own_database.record_event(restore, lost=lost)
+        own_database.tell(restore, lost=lost)
     restore = restore.at(Step.DONE, notes=tuple(dict.fromkeys(notes)))
     say(f"Restore {restore.id} is done.")
     return restore
@@ -226,7 +227,7 @@ def _fail(restore: Restore, target: Database, reason: str) -> Restore:
     if numbers.get(restore.beside) not in {None, numbers.get(restore.dbname)}:
         beside.drop(target.on(restore.beside))
     failed = restore.at(Step.FAILED, reason=reason[:LONGEST_REASON])
-    own_database.record_event(failed, failed=failed.reason)
+    own_database.tell(failed, failed=failed.reason)
     return failed
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -17,12 +17,14 @@ from typing import Any
 
 from django.conf import settings
 
-from compliance_site.foundation.embedded.locks import make_folder
+from compliance_site.foundation.embedded.locks import make_folder, try_exclusive
 from recovery.exceptions import BusyError, DamagedError, RecoveryError
 
 ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
 LARGEST = 1_000_000
 LOCK = ".lock"
+# Whoever only looks whether a restore runs holds the lock for a moment.
+LOOKING_SECONDS = 0.5
 # PostgreSQL cuts longer names off, in silence.
 LONGEST_NAME = 63
 
@@ -162,12 +164,13 @@ def alone() -> Iterator[None]:
     """
     descriptor = os.open(folder() / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BusyError(
-                "Another restore is under way; `manage.py restore status` shows it."
-            ) from None
+        deadline = time.monotonic() + LOOKING_SECONDS
+        while not try_exclusive(descriptor):
+            if time.monotonic() > deadline:
+                raise BusyError(
+                    "Another restore is under way; `manage.py restore status` shows it."
+                )
+            time.sleep(0.02)
         yield
     finally:
         os.close(descriptor)
@@ -175,11 +178,11 @@ def alone() -> Iterator[None]:
 
 def is_running() -> bool:
     """Tell whether a restore or an undo of this console is under way now."""
+    descriptor = os.open(folder() / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        with alone():
-            return False
-    except BusyError:
-        return True
+        return not try_exclusive(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def folder() -> Path:

@@ -24,9 +24,8 @@ def undo(restore_id: str, say: Say = lambda text: None) -> Restore:
             say(f"Swapping the names back; sessions on {restore.dbname} are ended.")
             swapped = _swapped_back(restore, target)
             seconds = restore.seconds | {"undo": swapped.seconds}
-            restore = restore.at(Step.UNDONE, seconds=seconds)
-            own_database.record_event(restore, undone=True, keptAs=restore.undone)
-            return restore
+            own_database.tell(restore, undone=True, keptAs=restore.undone)
+            return restore.at(Step.UNDONE, seconds=seconds)
 
 
 def kept(restore: Restore, numbers: dict[str, int]) -> str:
@@ -45,7 +44,7 @@ def discard(restore_id: str) -> str:
         if not name:
             raise RefusedError(f"Restore {restore_id} keeps no database.")
         beside.drop(target.on(name))
-        own_database.record_event(restore, discarded=name)
+        own_database.tell(restore, discarded=name)
         return name
 
 

@@ -4,6 +4,7 @@ import secrets
 import psycopg
 import pyrage
 import pytest
+from django.db import OperationalError
 
 from audit.models import Action, AuditLog
 from recovery.backups import catalogue, contents, create
@@ -14,7 +15,7 @@ from recovery.exceptions import (
     SealError,
     UnknownBackupError,
 )
-from recovery.restore import beside, compare, run, state, swap, undo
+from recovery.restore import beside, compare, own_database, run, state, swap, undo
 from recovery.restore.state import Step
 from tests.recovery.shop import url_of
 
@@ -208,6 +209,24 @@ def test_a_server_that_makes_no_database_leaves_the_live_one(shop, backup, names
     with pytest.raises(RefusedError):
         run.run(backup.id)
     assert names() == {shop.dbname}
+
+
+def test_a_console_that_is_away_keeps_no_other_database_from_being_restored(
+    shop, backup, rows, monkeypatch
+):
+    def away(restore, **details):
+        raise OperationalError("away")
+
+    monkeypatch.setattr(own_database, "record_event", away)
+
+    assert run.run(backup.id).step is Step.DONE
+    assert rows(shop.dbname) == 1000
+
+
+def test_looking_at_the_status_keeps_no_restore_from_beginning(shop, backup):
+    assert not state.is_running()
+    with state.alone():
+        assert state.is_running()
 
 
 def test_names_are_cut_by_bytes_and_stay_apart(settings, tmp_path):
