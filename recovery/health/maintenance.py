@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
+from compliance_site.foundation.maintenance import is_on
 
-def is_on() -> bool:
-    """Tell whether the console is in maintenance; so far nothing puts it there."""
-    return False
+__all__ = ["is_on"]

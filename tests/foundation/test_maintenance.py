@@ -90,6 +90,9 @@ def test_a_browser_gets_a_page_without_a_query(client, django_assert_num_queries
 def test_probes_and_files_go_on(client):
     with maintenance.begin():
         assert client.get("/health").status_code == 200
+        ready = client.get("/health/ready")
+    assert ready.status_code == 503
+    assert ready.json()["status"] == "maintenance"
 
 
 @pytest.mark.django_db
