@@ -33,7 +33,7 @@ from recovery.health.probes import Probe
 from recovery.health.results import Figures, Status
 from recovery.models import Backup, BackupKind, BackupState
 from recovery.physical import configured
-from recovery.physical.status import FRESH_SECONDS, status
+from recovery.physical.recovery_point import FRESH_SECONDS, status
 
 RATED = timedelta(days=30)
 LEVEL = {Status.HEALTHY: 1.0, Status.DEGRADED: 0.5, Status.UNHEALTHY: 0.0}

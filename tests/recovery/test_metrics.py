@@ -13,7 +13,7 @@ from audit.models import Action
 from compliance_site.foundation.scraping import asking_database, scrape
 from recovery import metrics, metrics_store
 from recovery.models import Backup, BackupState
-from recovery.physical.status import PhysicalStatus
+from recovery.physical.recovery_point import PhysicalStatus
 
 CONSOLE = {"database": "console"}
 
