@@ -282,6 +282,10 @@ CELERY_BEAT_SCHEDULE = {
         "task": "recovery.heavy.verify_newest",
         "schedule": crontab(day_of_week="sunday", hour="3", minute="0"),
     },
+    "recovery.give_up_waiting": {
+        "task": "recovery.give_up_waiting",
+        "schedule": crontab(minute="*/5"),
+    },
 }
 
 # Audit trail

@@ -45,3 +45,7 @@ class BusyError(RecoveryError):
 
 class RefusedError(RecoveryError):
     """It would lose or risk data, or was not confirmed; the text says what to do first."""
+
+
+class QueueAwayError(RecoveryError):
+    """The queue of tasks cannot be reached, so no worker would hear of it. Nothing was begun."""

@@ -48,7 +48,8 @@ class Attempt:
 
     def running(self) -> None:
         with _catalogue():
-            self._enter(state=BackupState.RUNNING)
+            # One that was asked for is there already, with whoever asked and when.
+            self._enter(state=BackupState.RUNNING, started_at=Now())
 
     def stored(self, manifest: Manifest, content: bytes, copies: dict[str, str]) -> None:
         """Enter the stored backup, and tell when a store is without it."""

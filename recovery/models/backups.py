@@ -13,6 +13,8 @@ class BackupKind(models.TextChoices):
 
 
 class BackupState(models.TextChoices):
+    # Asked for in the console or over REST; no worker has begun it.
+    QUEUED = "queued"
     RUNNING = "running"
     STORED = "stored"
     FAILED = "failed"
@@ -26,7 +28,8 @@ class BackupQuerySet(models.QuerySet["Backup"]):
 
     def shown(self) -> Self:
         """What there is, or will be in a moment."""
-        return self.filter(state__in=(BackupState.STORED, BackupState.RUNNING))
+        states = (BackupState.STORED, BackupState.RUNNING, BackupState.QUEUED)
+        return self.filter(state__in=states)
 
 
 class Backup(models.Model):
@@ -65,6 +68,11 @@ class Backup(models.Model):
                 name="recovery_backup_stored_is_complete",
                 condition=~Q(state=BackupState.STORED)
                 | Q(manifest__isnull=False, size_bytes__gt=0, finished_at__isnull=False),
+            ),
+            models.UniqueConstraint(
+                name="recovery_backup_one_queued",
+                fields=("database",),
+                condition=Q(state=BackupState.QUEUED),
             ),
         ]
 

@@ -8,6 +8,8 @@ from django.db.models.functions import Now
 class RestoreRequestState(models.TextChoices):
     REQUESTED = "requested"
     REJECTED = "rejected"
+    # By who asked for it.
+    WITHDRAWN = "withdrawn"
     APPROVED = "approved"
 
 
@@ -30,6 +32,8 @@ class RestoreRequest(models.Model):
     decided_by = models.BigIntegerField(null=True)
     decider = models.CharField(max_length=200, blank=True)
     decided_at = models.DateTimeField(null=True)
+    # Of the restore that follows an approval; its state is found by it.
+    restore_id = models.CharField(max_length=30, blank=True)
 
     class Meta:
         db_table = "recovery_restore_request"
@@ -38,9 +42,15 @@ class RestoreRequest(models.Model):
             models.CheckConstraint(
                 name="recovery_restore_four_eyes",
                 condition=Q(state=RestoreRequestState.REQUESTED, decided_by=None)
-                | Q(state=RestoreRequestState.REJECTED, decided_by__isnull=False)
+                | Q(state=RestoreRequestState.WITHDRAWN, decided_by=F("requested_by"))
                 | Q(
                     ~Q(decided_by=F("requested_by")),
+                    state=RestoreRequestState.REJECTED,
+                    decided_by__isnull=False,
+                )
+                | Q(
+                    ~Q(decided_by=F("requested_by")),
+                    ~Q(restore_id=""),
                     state=RestoreRequestState.APPROVED,
                     decided_by__isnull=False,
                 ),

@@ -54,10 +54,11 @@ class Work:
         return self.database.on(restore.beside)
 
 
-def run(backup_id: str, say: Say = lambda text: None) -> Restore:
+def run(backup_id: str, say: Say = lambda text: None, *, restore_id: str = "") -> Restore:
     """Restore a backup into the database it is of; return how it ended.
 
-    Raise `RecoveryError` with the live database as it was, or `BusyError` while another runs.
+    It has the id that a request announced, or one of its own. Raise `RecoveryError` with the
+    live database as it was, or `BusyError` while another runs.
     """
     found = source.find(backup_id)
     manifest = found.manifest
@@ -66,7 +67,11 @@ def run(backup_id: str, say: Say = lambda text: None) -> Restore:
         tidy(target, say)
         plan.make(target, found).refuse()
         restore = state.new(
-            target.name, manifest.id, dbname=target.dbname, actor=current().actor().name
+            target.name,
+            manifest.id,
+            dbname=target.dbname,
+            actor=current().actor().name,
+            restore_id=restore_id,
         )
         restore = restore.at(
             Step.STARTED,

@@ -106,10 +106,14 @@ class UnknownRestoreError(RecoveryError):
     """There is no restore with this id."""
 
 
-def new(database: str, backup_id: str, *, dbname: str, actor: str) -> Restore:
-    """Return a restore that is not written down yet."""
-    moment = datetime.now(UTC)
-    restore_id = f"{moment:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+def new_id() -> str:
+    """Return the id of a restore to come."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def new(database: str, backup_id: str, *, dbname: str, actor: str, restore_id: str = "") -> Restore:
+    """Return a restore that is not written down yet, with an id of its own unless one is given."""
+    restore_id = restore_id or new_id()
     return Restore(
         id=restore_id,
         database=database,
@@ -119,7 +123,7 @@ def new(database: str, backup_id: str, *, dbname: str, actor: str) -> Restore:
         beside=name_of(dbname, "restore", restore_id),
         before=name_of(dbname, "before", restore_id),
         undone=name_of(dbname, "undone", restore_id),
-        started_at=moment.isoformat(),
+        started_at=_now(),
     )
 
 
