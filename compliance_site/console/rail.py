@@ -52,7 +52,11 @@ PAGES = {
         Page("Break-glass", "admin:secrets_rotation_breakglass_changelist", is_person),
         Page("Policies", "admin:secrets_rotation_policy_changelist", is_person),
     ),
-    "Recovery": (Page("Health", "admin:recovery_healthsample_changelist", is_person),),
+    "Recovery": (
+        Page("Health", "admin:recovery_healthsample_changelist", is_person),
+        Page("Backups", "admin:recovery_backup_changelist", is_person),
+        Page("Restores", "admin:recovery_restorerequest_changelist", is_person),
+    ),
     "Administration": (
         Page("Notices", "admin:notices_notice_changelist", may_see_notices),
         Page("Users", "admin:auth_user_changelist", is_superuser),

@@ -12,12 +12,14 @@ function follow(part) {
     if (document.hidden) return again();
     let answer;
     try {
-      answer = await fetch(part.dataset.live, { headers: { "X-Requested-With": "fetch" }, redirect: "error" });
+      answer = await fetch(part.dataset.live, { headers: { "X-Requested-With": "fetch" }, redirect: "manual" });
     } catch {
       return again(LONGEST_SECONDS);
     }
-    // Signed out or not allowed any more: the page stays as it is.
-    if (!answer.ok) return;
+    // In maintenance: what the page follows may be the very reason.
+    if (answer.status === 503) return again(Number(answer.headers.get("Retry-After")) || seconds);
+    // Signed out or not allowed any more: the page stays as it is, unless what it follows may be why.
+    if (!answer.ok) return "reload" in part.dataset ? location.reload() : undefined;
     show(await answer.text());
   }
 

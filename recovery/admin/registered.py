@@ -1,0 +1,30 @@
+"""Backups and restores in the admin: pages of their own in the places of Django's forms."""
+
+from __future__ import annotations
+
+from recovery.admin import backups, restore_progress, restores
+from recovery.admin.pages import PagesAdmin
+
+
+class BackupAdmin(PagesAdmin):
+    pages = (
+        ("", "changelist", backups.listing),
+        ("back-up/", "back_up", backups.back_up),
+        ("<str:id>/change/", "change", backups.detail),
+        ("<str:id>/live/", "live", backups.live),
+        ("<str:id>/verify/", "verify", backups.verify),
+        ("<str:id>/pin/", "pin", backups.pin),
+        ("<str:id>/unpin/", "unpin", backups.unpin),
+        ("<str:id>/download/", "download", backups.download),
+        ("<str:id>/restore/", "restore", restores.ask),
+    )
+
+
+class RestoreRequestAdmin(PagesAdmin):
+    pages = (
+        ("", "changelist", restores.listing),
+        ("<int:id>/change/", "change", restores.detail),
+        ("<int:id>/<slug:decision>/", "decide", restores.decide),
+        ("of/<str:restore_id>/", "progress", restore_progress.progress),
+        ("of/<str:restore_id>/live/", "live", restore_progress.live),
+    )
