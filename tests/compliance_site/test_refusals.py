@@ -20,6 +20,7 @@ HEALTH = {"/health", "/health/ready", "/health/detailed", "/health/database", "/
 OPEN = {*HEALTH, "/admin/login/"}
 PEOPLE_AND_ADMIN = {Role.AUDITOR, Role.SECURITY_OFFICER, Role.OPERATOR, "admin"}
 OFFICERS = {Role.SECURITY_OFFICER, "admin"}
+OPERATORS = {Role.OPERATOR, "admin"}
 # Address of the API: the roles that may, beside `admin` where people may.
 API_ROLES = {
     "/audit/logs": {Role.AUDITOR, Role.SECURITY_OFFICER, "admin"},
@@ -48,6 +49,12 @@ API_ROLES = {
     "/secrets/break-glass/1": PEOPLE_AND_ADMIN,
     "/secrets/break-glass/1/approve": OFFICERS,
     "/secrets/break-glass/1/reject": OFFICERS,
+    "/backups": PEOPLE_AND_ADMIN,
+    "/backups/1": PEOPLE_AND_ADMIN,
+    "/backups/1/verify": OPERATORS,
+    "/backups/1/pin": OPERATORS,
+    "/backups/1/download": OPERATORS,
+    "/backups/1/restore-plan": OPERATORS,
     "/metrics": {Role.OPERATOR, "admin"},
     "/api/schema": {*Role, "admin"},
     "/api/docs": {*Role, "admin"},
@@ -60,6 +67,8 @@ WRITTEN_BY_OFFICERS = {
     "/secrets/break-glass",
     "/secrets/rotation/policy",
 }
+# Of these, people read and only operators write.
+WRITTEN_BY_OPERATORS = {"/backups"}
 CALLERS = (*Role, "admin")
 SAMPLES = {"int": "1", "path": "1", "str": "1", "slug": "1"}
 # Admin pages that every person may open; all others need a right of their own.
@@ -99,6 +108,9 @@ ADMIN = [address for address in ALL if address.startswith("/admin/") and address
 ROTATION_ADMIN = [address for address in ADMIN if address.startswith("/admin/secrets_rotation/")]
 # Pages of rotation by which something is done; all others are there to be read.
 ROTATION_ACTS = ("add", "ask", "edit", "retire", "rotate", "1/1")
+RECOVERY_ADMIN = [address for address in ADMIN if address.startswith("/admin/recovery/")]
+# Pages of recovery by which something is done, or taken away.
+RECOVERY_ACTS = ("back-up", "verify", "pin", "unpin", "download", "restore", "1/1")
 AUDIT_ADMIN = [address for address in ADMIN if address.startswith("/admin/audit/")]
 
 
@@ -164,6 +176,9 @@ def test_the_api_admits_its_roles_and_refuses_the_others(address, caller, make_u
     if address in WRITTEN_BY_OFFICERS and caller not in OFFICERS:
         assert {answer.status_code for answer in answers[1:]} <= {403, 405}
         answers = answers[:1]
+    if address in WRITTEN_BY_OPERATORS and caller not in OPERATORS:
+        assert {answer.status_code for answer in answers[1:]} <= {403, 405}
+        answers = answers[:1]
     statuses = {answer.status_code for answer in answers}
 
     if caller in API_ROLES[address]:
@@ -189,7 +204,11 @@ def test_an_operator_is_refused_the_log_in_the_admin(address, client_as):
 
 @pytest.mark.parametrize(
     "address",
-    [a for a in ADMIN if a not in ADMIN_FOR_ALL and a not in (*AUDIT_ADMIN, *ROTATION_ADMIN)],
+    [
+        a
+        for a in ADMIN
+        if a not in ADMIN_FOR_ALL and a not in (*AUDIT_ADMIN, *ROTATION_ADMIN, *RECOVERY_ADMIN)
+    ],
 )
 def test_people_are_refused_the_administration(address, client_as):
     # A view that names an object of the model still refuses before it looks the object up.
@@ -205,6 +224,19 @@ def test_only_officers_may_do_something_in_rotations_admin(address, role, client
     get, *others = [answer.status_code for answer in call(browser, address)]
 
     if address.rstrip("/").endswith(ROTATION_ACTS):
+        assert {get, *others} == {403}
+    else:
+        assert get in {200, 404}
+        assert 302 not in others
+
+
+@pytest.mark.parametrize("address", RECOVERY_ADMIN)
+@pytest.mark.parametrize("role", [Role.AUDITOR, Role.SECURITY_OFFICER])
+def test_only_operators_may_do_something_in_recoverys_admin(address, role, client_as):
+    browser = client_as(role)
+    get, *others = [answer.status_code for answer in call(browser, address)]
+
+    if address.rstrip("/").endswith(RECOVERY_ACTS):
         assert {get, *others} == {403}
     else:
         assert get in {200, 404}
