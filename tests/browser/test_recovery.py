@@ -4,6 +4,8 @@ import sys
 
 import psycopg
 import pytest
+from django.db import connections
+from psycopg import sql
 
 from compliance_site.foundation.roles import Role
 from tests.conftest import PASSWORD
@@ -114,6 +116,49 @@ def test_two_operators_restore_a_database_and_watch_it_finish(orders, worker, op
     photograph(ana, "restores")
     ana.goto("/admin/recovery/backup/")
     photograph(ana, "backups")
+
+
+@pytest.fixture
+def console_database(orders, committed_db):
+    """The console's own database; what its restores keep is dropped in the end."""
+    yield committed_db
+    connections.close_all()
+    like = committed_db.replace("_", r"\_") + r"\_%"
+    with psycopg.connect(os.environ["DATABASE_ADMIN_URL"], autocommit=True) as connection:
+        found = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE %s", [like])
+        for (name,) in found.fetchall():
+            connection.execute(
+                sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
+            )
+
+
+def test_the_consoles_own_restore_is_followed_beyond_the_loss_of_ones_session(
+    console_database, worker, open_browser
+):
+    # In the moment of the swap the page is told 503, and goes on.
+    ana, ben = open_browser(tolerates="503"), open_browser(tolerates="503")
+    sign_in(ana, "ana")
+    ana.get_by_role("button", name="Back up now console").click()
+    heading(ana, "console, 1 minute old: never restored")
+    sign_in(ben, "ben")
+    ana.get_by_role("link", name="Restore…").click()
+    ana.get_by_text("entries of the audit log are newer than the backup").wait_for()
+    ana.get_by_label("Reason").fill("An attacker was in it.")
+    ana.get_by_label("Type console to confirm").fill("console")
+    ana.get_by_role("button", name="Ask for the restore").click()
+    heading(ana, "Waits for a second operator")
+    ben.goto(ana.url)
+    ben.get_by_role("link", name="Approve…").click()
+    ben.get_by_label("Type console to confirm").fill("console")
+    ben.get_by_role("button", name="Approve").click()
+
+    # Ben signed in after the backup: his session is not in it.
+    ben.get_by_label("User name").fill("ben", timeout=60_000)
+    ben.get_by_label("Password").fill(PASSWORD)
+    ben.get_by_role("button", name="Sign in").click()
+
+    heading(ben, "Done: console is as it was at")
+    photograph(ben, "own")
 
 
 def test_every_page_fits_wide_and_narrow_and_an_auditor_finds_no_button(
