@@ -6,7 +6,7 @@ from kombu.exceptions import OperationalError
 
 from audit.capture.actors import acting_as, current
 from audit.capture.celery_task import Caller
-from recovery.backups import prune, verify
+from recovery.backups import attempts, prune, verify
 from recovery.backups import requests as backup_requests
 from recovery.backups.create import create
 from recovery.databases import databases
@@ -87,8 +87,9 @@ def restore_requested(request_id: int) -> None:
 
 @shared_task(name="recovery.give_up_waiting")
 def give_up_waiting() -> None:
-    """Enter as failed the backups that no worker began in time."""
+    """Enter as failed the backups that no worker began in time, and those whose worker died."""
     backup_requests.give_up_waiting()
+    attempts.close_dead()
 
 
 def send_backup(backup: Backup) -> None:

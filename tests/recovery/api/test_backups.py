@@ -10,6 +10,7 @@ from audit.models import AuditLog
 from compliance_site.foundation.roles import Role
 from recovery import tasks
 from recovery.backups import requests
+from recovery.backups.attempts import DIED
 from recovery.backups.download import Download
 from recovery.models import Backup, BackupState, Verification
 
@@ -146,6 +147,15 @@ def test_what_no_worker_begins_is_given_up_and_told(operator, sent, orders, make
     assert (backup.state, backup.reason) == ("failed", requests.UNTAKEN)
     young.refresh_from_db()
     assert young.state == "queued"
+
+
+def test_what_a_killed_worker_left_running_is_entered_as_failed(actor, orders, make_row):
+    left = make_row(database="orders", state=BackupState.RUNNING, finished_at=None)
+
+    tasks.give_up_waiting()
+
+    left.refresh_from_db()
+    assert (left.state, left.reason) == ("failed", DIED)
 
 
 def test_an_unknown_database_is_refused_with_the_nearest(operator, orders):
