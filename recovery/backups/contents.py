@@ -7,26 +7,31 @@ holds the console's public key, so its names, kinds and sizes are bounded all th
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from compliance_site.foundation.embedded.locks import make_folder
 from recovery import sealing
-from recovery.backups.manifest import Manifest
+from recovery.backups.manifest import DatabaseFacts, Manifest
 from recovery.backups.progress import size_text
 from recovery.backups.source import Source
 from recovery.exceptions import DamagedError, RecoveryError, RefusedError
 from recovery.stores.base import Store
 
 # The only names in it; pg_dump's folder is flat.
-MEMBER = re.compile(r"README\.txt|globals\.sql|dump|dump/[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+MEMBER = re.compile(
+    r"README\.txt|globals\.sql|settings\.json|dump|dump/[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
+)
 MOST_MEMBERS = 1_000_000
 CHUNK = 1 << 20
 # Beside the contents: states, what PostgreSQL's programs write, others at work.
 SPARE = 64 << 20
+LARGEST_SETTINGS = 10_000_000
 DUMP = "dump"
 
 
@@ -85,6 +90,23 @@ def check(source: Source, store: Store) -> None:
             Hashed(stored, source.manifest.size).check(source.manifest)
     except DamagedError as exc:
         raise DamagedError(f"{store.name}: {exc}") from None
+
+
+def with_settings(folder: Path, facts: DatabaseFacts) -> DatabaseFacts:
+    """Return a manifest's facts with the values of settings, which are sealed with the dump.
+
+    Raise `DamagedError` when what was unpacked has other settings than the manifest names.
+    """
+    try:
+        with open(folder / "settings.json") as file:
+            found = json.loads(file.read(LARGEST_SETTINGS))
+        settings = tuple((str(role), str(setting)) for role, setting in found)
+    except (OSError, ValueError, TypeError, RecursionError):
+        raise DamagedError("The backup holds no settings that can be read.") from None
+    whole = replace(facts, settings=settings)
+    if whole.without_values() != facts:
+        raise DamagedError("The backup holds other settings than its manifest names.")
+    return whole
 
 
 def remove(folder: Path) -> None:

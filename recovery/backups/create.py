@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,6 +82,7 @@ def _make(
         if not dumped.has_passwords:
             progress.say(f"Roles are kept without passwords: {database.user} may not read them.")
         (folder / "README.txt").write_text(README)
+        (folder / "settings.json").write_text(json.dumps(moment.facts.settings))
         name = f"{database.name}/{attempt.id}.tar.age"
         total = archive.size(folder)
         copies = seal_into(places, name, archive.stream(folder), total, progress)
@@ -109,7 +111,7 @@ def _manifest(
         sha256=copies.sha256,
         recipients=sealing.recipients(),
         program=dumped.program,
-        facts=moment.facts,
+        facts=moment.facts.without_values(),
         tables=dumped.tables,
         master_keys=_master_keys() if database.is_console else (),
     )

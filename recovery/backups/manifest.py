@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -48,7 +48,8 @@ class DatabaseFacts:
     encoding: str
     # {"provider": "b", "locale": "C.UTF-8", "collate": "C", "ctype": "C", "version": "1"}
     locale: dict[str, str]
-    # `ALTER DATABASE ... SET` and `ALTER ROLE ... IN DATABASE ... SET`: [role or "", "name=value"]
+    # `ALTER DATABASE ... SET` and `ALTER ROLE ... IN DATABASE ... SET`: [role or "", "name=value"].
+    # In a manifest, which anybody may read, only the names: values may be secret, and are sealed.
     settings: tuple[tuple[str, str], ...]
     # GRANT ... ON DATABASE, as PostgreSQL's aclitems spell them; () for the default.
     acl: tuple[str, ...]
@@ -59,6 +60,11 @@ class DatabaseFacts:
     # Roles that own something or were granted something.
     roles: tuple[str, ...]
     size_bytes: int
+
+    def without_values(self) -> DatabaseFacts:
+        """Return the facts with the names of settings only."""
+        names = tuple((role, setting.partition("=")[0]) for role, setting in self.settings)
+        return replace(self, settings=names)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ A backup of a PostgreSQL database, made by pg_dump. It restores without the cons
   dump/         the database (pg_dump's directory format)
   globals.sql   the server's roles and tablespaces (pg_dumpall --globals-only); without passwords
                 when the role that made the backup may not read them
+  settings.json what ALTER DATABASE ... SET and ALTER ROLE ... IN DATABASE ... SET had set; dump/ has it too
   README.txt    this text
 
 You need the age key it was encrypted for, and PostgreSQL's programs of the same major version as the

@@ -143,7 +143,7 @@ def _try(found: Source, report: Report, say: Say) -> None:
             for store in others:
                 contents.check(found, store)
         with report.step("restored into a scratch database", say):
-            with_rights = _fill(empty, manifest, folder / contents.DUMP, report, say)
+            with_rights = _fill(empty, manifest, folder, report, say)
         with report.step("compared with the manifest", say):
             wrong = compare.differences(empty, manifest, with_rights=with_rights)
         if wrong:
@@ -152,7 +152,7 @@ def _try(found: Source, report: Report, say: Say) -> None:
     report.rows = sum(max(0, table.rows) for table in manifest.tables)
 
 
-def _fill(empty: Database, manifest: Manifest, dump: Path, report: Report, say: Say) -> bool:
+def _fill(empty: Database, manifest: Manifest, folder: Path, report: Report, say: Say) -> bool:
     """Restore; return whether owners and rights came along."""
     with maintenance(empty).connect() as connection:
         missing = plan.missing_roles(manifest, connection)
@@ -160,9 +160,9 @@ def _fill(empty: Database, manifest: Manifest, dump: Path, report: Report, say: 
         report.notes.append(WITHOUT_RIGHTS + ", ".join(missing))
     beside.make(empty, manifest.facts)
     size = manifest.facts.size_bytes
-    beside.load(empty, dump, with_rights=not missing, size=size, say=say)
+    beside.load(empty, folder / contents.DUMP, with_rights=not missing, size=size, say=say)
     if not missing:
-        properties.give(empty, manifest.facts)
+        properties.give(empty, contents.with_settings(folder, manifest.facts))
     return not missing
 
 

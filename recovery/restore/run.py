@@ -171,7 +171,7 @@ def _load(restore: Restore, work: Work) -> Restore:
         say=work.say,
     )
     beside.analyze(target)
-    properties.give(target, facts)
+    properties.give(target, contents.with_settings(restore.work_folder, facts))
     contents.remove(restore.work_folder)
     return replace(restore, beside_oid=swap.numbers(target)[target.dbname])
 

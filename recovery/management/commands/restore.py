@@ -14,6 +14,7 @@ EXAMPLES = """examples:
   manage.py restore run 20261123T020000Z-3f9ac1 --confirm abtpro_db
   manage.py restore status                            how far each restore is
   manage.py restore undo 20261124T101500Z-77aa01      puts the replaced database back
+  manage.py restore pitr --to "2026-11-23 14:30:00" --into /srv/restored
 
 exit codes:
   0  done
@@ -23,7 +24,10 @@ exit codes:
 
 
 class Command(BaseCommand):
-    help = "Restore a backup beside the live database, check it, and swap both; or undo that."
+    help = (
+        "Restore a backup beside the live database, check it, and swap both; or undo that. "
+        "With pitr: restore a whole server as it was at a moment, into a new folder."
+    )
 
     def create_parser(self, *args: Any, **kwargs: Any) -> CommandParser:
         kwargs |= {"epilog": EXAMPLES, "formatter_class": RawDescriptionHelpFormatter}

@@ -14,7 +14,7 @@ FACTS = DatabaseFacts(
     owner="orders",
     encoding="UTF8",
     locale={"provider": "b", "locale": "C.UTF-8", "collate": "C", "ctype": "C", "version": "1"},
-    settings=(("", "search_path=app"),),
+    settings=(("", "search_path"),),
     acl=("orders=CTc/orders",),
     comment="",
     connection_limit=-1,
@@ -76,3 +76,9 @@ def test_a_manifest_of_before_the_master_key_was_rotated_is_still_known(settings
 def test_another_format_is_named():
     with pytest.raises(DamagedError, match="format 2"):
         manifests.parse(replace(MANIFEST, format=2).signed())
+
+
+def test_a_manifest_names_settings_without_their_values():
+    facts = replace(FACTS, settings=(("", "app.key=geheim"), ("orders", "work_mem=8MB")))
+
+    assert facts.without_values().settings == (("", "app.key"), ("orders", "work_mem"))

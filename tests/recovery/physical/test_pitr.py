@@ -128,7 +128,17 @@ def test_a_restore_that_was_killed_can_be_run_again(lab):
     add(lab, "killed")
     archived(lab)
     folder = lab.restore_folder()
-    command = [sys.executable, MANAGE, "pitr", "--latest", "--into", folder, "--database", "lab"]
+    command = [
+        sys.executable,
+        MANAGE,
+        "restore",
+        "pitr",
+        "--latest",
+        "--into",
+        folder,
+        "--database",
+        "lab",
+    ]
     first = subprocess.Popen(command, env=lab.environment(), stderr=subprocess.DEVNULL)
     wait_until((folder / "PITR_UNFINISHED").exists)
     with pytest.raises(BusyError):
@@ -180,16 +190,18 @@ def test_the_command_answers_with_one_json_object_or_a_sentence(lab, committed_d
     moment = lab.now()
     archived(lab)
     folder = lab.restore_folder()
-    done = lab.manage("pitr", "--database", "lab", "--to", str(moment), "--into", folder, "--json")
-    refused = lab.manage(
-        "pitr", "--database", "lab", "--to", "2001-01-01", "--into", lab.restore_folder()
+    done = lab.manage(
+        "restore", "pitr", "--database", "lab", "--to", str(moment), "--into", folder, "--json"
     )
-    nothing = lab.manage("pitr", "--database", "lab", "--into", lab.restore_folder())
+    refused = lab.manage(
+        "restore", "pitr", "--database", "lab", "--to", "2001-01-01", "--into", lab.restore_folder()
+    )
+    nothing = lab.manage("restore", "pitr", "--database", "lab", "--into", lab.restore_folder())
 
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout.splitlines()[-1])
     assert (answer["folder"], answer["timeline"], answer["lostSeconds"]) == (str(folder), 2, None)
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "CommandError: 2001-01-01 00:00:00.000000+00 is not covered. Covered: " in refused.stderr
     assert "one of --to, --to-lsn, --to-name, --latest" in nothing.stderr
 

@@ -70,8 +70,12 @@ def test_what_no_dump_holds_comes_back_too(shop, backups_folder, run_sql, rows):
         f'ALTER DATABASE {name} SET search_path = "$user", public, "odd, name"',
         f"ALTER DATABASE {name} SET default_transaction_read_only = on",
         f"ALTER ROLE {role} IN DATABASE {name} SET work_mem = '8MB'",
+        f"ALTER DATABASE {name} SET app.signing_key = 'the-shops-own-key'",
     )
     manifest = create.create(shop)
+    # Readable without a key, it names settings and holds no values.
+    assert ("", "app.signing_key") in manifest.facts.settings
+    assert "the-shops-own-key" not in manifest.signed().decode()
 
     done = run.run(manifest.id)
 

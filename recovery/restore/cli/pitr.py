@@ -1,13 +1,10 @@
-"""`pitr` of the command line, to be hooked into a command's parser."""
-
 from __future__ import annotations
 
 import json
-from argparse import ArgumentParser
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from django.core.management.base import BaseCommand, CommandParser
 from django.db import Error
 
 from audit.capture.recording import record
@@ -18,9 +15,12 @@ from recovery.physical import pitr
 from recovery.physical.engine import time_text
 from recovery.physical.pitr import Outcome
 from recovery.physical.wal import lsn_text
+from recovery.restore.cli.run import say
+
+HELP = "restore a server as it was at a moment, into a new folder and beside all that runs"
 
 
-def add_arguments(parser: ArgumentParser) -> None:
+def arguments(parser: CommandParser) -> None:
     parser.add_argument("--to", default="", metavar="TIME", help='"2026-11-23 14:30:00", in UTC')
     parser.add_argument("--to-lsn", default="", metavar="LSN", help="a position: 0/3000148")
     parser.add_argument("--to-name", default="", metavar="NAME", help="pg_create_restore_point()'s")
@@ -33,8 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="as one JSON object")
 
 
-def handle(options: Mapping[str, Any], say: Callable[[str], None]) -> str:
-    """Restore and return what is to be shown; raise `RecoveryError`."""
+def run(command: BaseCommand, **options: Any) -> str:
     target = pitr.parse_target(
         to=options["to"],
         to_lsn=options["to_lsn"],
@@ -42,13 +41,14 @@ def handle(options: Mapping[str, Any], say: Callable[[str], None]) -> str:
         latest=options["latest"],
     )
     engine = physical.engine(options["database"])
-    outcome = pitr.restore(engine, target, options["into"], say, options["port"])
+    told = say(command)
+    outcome = pitr.restore(engine, target, options["into"], told, options["port"])
     try:
         resource = f"/base-backups/{outcome.plan.backup.id}"
         record(Action.RESTORE, resource=resource, details=shown(outcome))
     except Error as exc:
         # The console's own database may be what was lost.
-        say(f"The restore could not be recorded in the audit log: {type(exc).__name__}.")
+        told(f"The restore could not be recorded in the audit log: {type(exc).__name__}.")
     return json.dumps(shown(outcome)) if options["json"] else text(outcome)
 
 
