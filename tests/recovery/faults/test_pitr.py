@@ -18,10 +18,10 @@ from recovery.physical.archive import Archive
 from recovery.physical.builtin import BuiltIn
 from recovery.physical.recovery_point import current
 from recovery.physical.wal import lsn_text
-from tests.recovery.physical.lab import LATEST, Lab, at, lsn, wait_until
+from tests.recovery.physical.lab import LATEST, SYSTEM, WHEEL, Lab, at, lsn, wait_until
 
 WRITERS = 4
-VERSIONS = pytest.mark.parametrize("version", [15, 18])
+VERSIONS = pytest.mark.parametrize("version", [SYSTEM, WHEEL])
 
 
 class Writers:
@@ -346,7 +346,7 @@ def test_too_small_a_disk_is_refused_before_anything_is_made(archived_lab):
 @pytest.fixture(scope="session")
 def archived_lab():
     """A server whose archive has some segments; tests put back what they damage."""
-    lab = Lab(15)
+    lab = Lab(SYSTEM)
     lab.receive()
     lab.engine.back_up(incremental=False)
     write_segments(lab, 6)

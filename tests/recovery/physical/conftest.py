@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.recovery.physical.lab import Lab
+from tests.recovery.physical.lab import SYSTEM, WHEEL, Lab
 
-VERSIONS = [15, 18]
+VERSIONS = [SYSTEM, WHEEL]
 
 
 @pytest.fixture(scope="session", params=VERSIONS, ids=lambda version: f"postgresql{version}")
@@ -24,7 +24,7 @@ def own_lab():
     """A server of the test's own, to be mistreated."""
     made = []
 
-    def make(version=18, **options):
+    def make(version=WHEEL, **options):
         made.append(Lab(version, **options))
         return made[-1]
 

@@ -49,6 +49,16 @@ def wait_until(condition, seconds=30.0):
     return found
 
 
+def system_version():
+    """Return the major version of the newest PostgreSQL that this machine has beside the wheel's."""
+    servers = Path("/usr/lib/postgresql").glob("*/bin/postgres")
+    return max(int(server.parts[4]) for server in servers)
+
+
+SYSTEM = system_version()
+WHEEL = 18
+
+
 class Lab:
     """A primary in a folder of its own; everything else is made as a test asks for it."""
 

@@ -1,4 +1,4 @@
-"""The adapter against Debian's pgBackRest 2.45 and Debian's PostgreSQL 15."""
+"""The adapter against Debian's pgBackRest and Debian's PostgreSQL."""
 
 from datetime import timedelta
 
@@ -9,7 +9,7 @@ from recovery.physical import configured, pitr
 from recovery.physical.accounts import run
 from recovery.physical.pgbackrest import PgBackRest
 from recovery.physical.recovery_point import current
-from tests.recovery.physical.lab import LATEST, LONG_AGO, Lab, at, lsn, named
+from tests.recovery.physical.lab import LATEST, LONG_AGO, SYSTEM, Lab, at, lsn, named
 
 STANZA = "lab"
 
@@ -17,7 +17,7 @@ STANZA = "lab"
 @pytest.fixture(scope="module")
 def site():
     """A server that archives with pgBackRest, as its manual says, and the adapter to it."""
-    lab = Lab(15)
+    lab = Lab(SYSTEM)
     try:
         repository = lab.folder / "repository"
         repository.mkdir()

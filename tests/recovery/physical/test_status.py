@@ -3,6 +3,7 @@ import pytest
 from recovery import physical
 from recovery.physical import recovery_point
 from recovery.physical.recovery_point import current
+from tests.recovery.physical.lab import SYSTEM
 
 pytestmark = pytest.mark.django_db
 
@@ -40,7 +41,7 @@ def test_a_status_is_kept_for_some_seconds(settings, lab, monkeypatch):
 
 
 def test_a_frozen_server_does_not_hold_the_status(own_lab):
-    lab = own_lab(15)
+    lab = own_lab(SYSTEM)
     lab.receive()
     lab.engine.back_up(incremental=False)
     # The postmaster: the kernel still accepts for it.
