@@ -24,7 +24,9 @@ CONNECT_SECONDS = 2
 
 OBSERVATION = """
 SELECT pg_wal_lsn_diff(flushed, '0/0')::bigint AS position,
-       slot.slot_name IS NOT NULL AS has_slot, coalesce(slot.active, false) AS receiving,
+       slot.slot_name IS NOT NULL AS has_slot,
+       -- Whoever makes a slot holds it for a moment too.
+       EXISTS (SELECT FROM pg_stat_replication WHERE pid = slot.active_pid) AS receiving,
        coalesce(slot.wal_status, '') AS slot_status,
        pg_wal_lsn_diff(flushed, slot.restart_lsn)::bigint AS retained_bytes,
        current_setting('max_slot_wal_keep_size') AS slot_limit,

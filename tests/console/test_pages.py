@@ -20,7 +20,7 @@ def rail_of(answer):
 
 
 SECRETS = ["Secrets", "Calendar", "Runs", "Grace", "Break-glass", "Policies"]
-RECOVERY = ["Health"]
+RECOVERY = ["Health", "Backups", "Restores"]
 ADMINISTRATION = ["Users", "Groups", "Schedules"]
 
 

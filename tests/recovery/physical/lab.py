@@ -145,7 +145,10 @@ class Lab:
         """Start `manage.py wal_archive run`."""
         with open(self.folder / "receiver.log", "ab") as log:
             command = [sys.executable, MANAGE, "wal_archive", "run", "--database", "lab"]
-            process = subprocess.Popen(command, env=self.environment(), stdout=log, stderr=log)
+            # It outlives the test that starts it: its entries must not be in another test's log.
+            elsewhere = {"DATABASE_URL": self.url, "AUDIT_SPOOL": str(self.folder / "spool")}
+            environment = self.environment() | elsewhere
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         self.receivers.append(process)
         if wait:
             self.wait_for_receiver()

@@ -121,7 +121,8 @@ def test_damaged_facts_make_a_backup_useless_and_are_told(lab):
     kept = facts.read_bytes()
     try:
         facts.write_bytes(kept[:50])
-        assert lab.engine.backups()[-1].fault == "its facts are damaged"
+        faults = {each.id: each.fault for each in lab.engine.backups()}
+        assert faults[made.id] == "its facts are damaged"
         assert f"{made.id}: its facts are damaged" in lab.engine.check()
         assert lab.engine.plan(LATEST).backup.id != made.id
     finally:

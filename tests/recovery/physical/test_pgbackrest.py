@@ -9,7 +9,7 @@ from recovery.physical import configured, pitr
 from recovery.physical.accounts import run
 from recovery.physical.pgbackrest import PgBackRest
 from recovery.physical.recovery_point import current
-from tests.recovery.physical.lab import LATEST, LONG_AGO, SYSTEM, Lab, at, lsn, named
+from tests.recovery.physical.lab import LATEST, LONG_AGO, SYSTEM, Lab, at, lsn, named, wait_until
 
 STANZA = "lab"
 
@@ -61,6 +61,9 @@ pg1-user=lab_admin
 
 
 def test_a_moment_a_position_and_the_latest_are_reached(site):
+    # It tells in whole seconds when a backup ended.
+    ended = site.engine.backups()[-1].finished_at
+    wait_until(lambda: site.now() >= ended)
     site.execute("INSERT INTO row VALUES ('first')")
     moment, position = site.now(), site.position()
     site.engine.back_up(incremental=True)
