@@ -33,7 +33,6 @@ FIXED = {
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",
     "transaction_timeout": "0",
-    "max_parallel_workers_per_gather": "0",
 }
 LARGE_OBJECTS = TableFacts("pg_catalog", "pg_largeobject", 0, "")
 # A sequence's `rows`; its content is the lowest and the highest number it had given out.
@@ -139,13 +138,17 @@ def facts(connection: Connection) -> DatabaseFacts:
     )
 
 
-def tables(connection: Connection, *, told: Told | None = None) -> tuple[TableFacts, ...]:
+def tables(
+    connection: Connection, *, told: Told | None = None, workers: int = 0
+) -> tuple[TableFacts, ...]:
     """Count and hash every table, sequence and large object of this database, in that order.
 
-    `told` hears of each. Inside a transaction of REPEATABLE READ it is all of one moment, but
+    `told` hears of each; the server may take so many workers of its own to a table. Inside a transaction of REPEATABLE READ it is all of one moment, but
     for sequences, which know no snapshot.
     """
     fix_settings(connection)
+    query = "SELECT set_config('max_parallel_workers_per_gather', %s, false)"
+    connection.execute(query, (str(workers),))
     relations = connection.execute(RELATIONS).fetchall()
     counted = []
     for relation in relations:

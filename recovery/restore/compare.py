@@ -11,6 +11,8 @@ from recovery.restore import properties
 from recovery.restore.swap import maintenance
 
 MOST_NAMED = 20
+# Nobody else is in the database that is compared.
+WORKERS = 2
 
 
 def differences(database: Database, manifest: Manifest, *, with_rights: bool) -> list[str]:
@@ -19,7 +21,9 @@ def differences(database: Database, manifest: Manifest, *, with_rights: bool) ->
     Without rights, owner, rights and settings are not compared: their roles are not here.
     """
     with database.connect() as connection:
-        found = list(snapshot.differences(manifest.tables, snapshot.tables(connection)))
+        found = list(
+            snapshot.differences(manifest.tables, snapshot.tables(connection, workers=WORKERS))
+        )
         facts = snapshot.facts(connection)
     found += _of_facts(manifest.facts, facts)
     if with_rights:
