@@ -13,8 +13,9 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from compliance_site.foundation.admin_pages import go, refuse
 from recovery import databases, tasks
-from recovery.admin.pages import for_operators, for_readers, go, page, refuse
+from recovery.admin.pages import for_operators, for_readers, page
 from recovery.api.filters import BackupFilter, database_names
 from recovery.backups import catalogue, pins, requests
 from recovery.backups.details import Details, details, is_under_way

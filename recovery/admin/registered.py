@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from compliance_site.foundation.admin_pages import PagesAdmin
+from compliance_site.foundation.roles import Role
 from recovery.admin import backups, restore_progress, restores
-from recovery.admin.pages import PagesAdmin
 
 
 class BackupAdmin(PagesAdmin):
+    acting_role = Role.OPERATOR
     pages = (
         ("", "changelist", backups.listing),
         ("back-up/", "back_up", backups.back_up),
@@ -21,6 +23,7 @@ class BackupAdmin(PagesAdmin):
 
 
 class RestoreRequestAdmin(PagesAdmin):
+    acting_role = Role.OPERATOR
     pages = (
         ("", "changelist", restores.listing),
         ("<int:id>/change/", "change", restores.detail),

@@ -14,8 +14,9 @@ from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
+from compliance_site.foundation.admin_pages import go, refuse
 from recovery import tasks
-from recovery.admin.pages import for_operators, for_readers, go, may_act, page, refuse
+from recovery.admin.pages import for_operators, for_readers, may_act, page
 from recovery.admin.restore_progress import moment
 from recovery.backups import catalogue
 from recovery.exceptions import RecoveryError

@@ -8,7 +8,6 @@ who cannot be identified is nobody.
 from __future__ import annotations
 
 import hashlib
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from compliance_site.foundation.api.authentication import (
     ConsoleSessionAuthentication,
     ConsoleTokenAuthentication,
 )
+from compliance_site.foundation.deadline import deadline
 from compliance_site.foundation.roles import Role, has_role
 from recovery.health.report import DATABASE
 from recovery.health.results import Status
@@ -134,27 +134,7 @@ def _own_connection() -> Iterator[None]:
     connections["default"] = connection
     try:
         connection.ensure_connection()
-        with _cut_off_after(connection.connection.fileno(), PATIENCE_SECONDS):
+        with deadline(connection.connection.fileno(), PATIENCE_SECONDS):
             yield
     finally:
         connection.close()
-
-
-@contextmanager
-def _cut_off_after(descriptor: int, seconds: float) -> Iterator[None]:
-    """Shut a socket down when the block takes longer: that ends every wait for it."""
-    # A twin of our own: the driver may close its descriptor, and somebody else get the number.
-    with socket.fromfd(descriptor, socket.AF_INET, socket.SOCK_STREAM) as twin:
-        timer = threading.Timer(seconds, _shut_down, [twin])
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()
-
-
-def _shut_down(twin: socket.socket) -> None:
-    with suppress(OSError):
-        twin.shutdown(socket.SHUT_RDWR)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from compliance_site.foundation.deadline import deadline
 from recovery.databases import Database
 from recovery.exceptions import ConfigurationError, ServerAwayError
 from recovery.physical.archive import Identity
@@ -118,12 +116,9 @@ def history(database: Database, timeline: int) -> str:
 def asking(database: Database, seconds: float = ANSWER_SECONDS) -> Iterator[Any]:
     """Lend a connection that is cut after so many seconds; raise `ServerAwayError`."""
     connection = database.connect(connect_timeout=CONNECT_SECONDS)
-    line = socket.socket(fileno=os.dup(connection.fileno()))
-    timer = threading.Timer(seconds, _cut, [line])
-    timer.daemon = True
-    timer.start()
     try:
-        yield connection
+        with deadline(connection.fileno(), seconds):
+            yield connection
     except psycopg.errors.InsufficientPrivilege:
         raise ConfigurationError(
             f"{database.name}: the role {database.user} must be a superuser, or have REPLICATION "
@@ -135,13 +130,4 @@ def asking(database: Database, seconds: float = ANSWER_SECONDS) -> Iterator[Any]
             f"({exc.sqlstate or type(exc).__name__})."
         ) from None
     finally:
-        timer.cancel()
-        timer.join()
-        line.close()
         connection.close()
-
-
-def _cut(line: socket.socket) -> None:
-    # It may be closed already.
-    with suppress(OSError):
-        line.shutdown(socket.SHUT_RDWR)

@@ -11,8 +11,9 @@ from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_http_methods
 
+from compliance_site.foundation.admin_pages import go
 from secrets_rotation import break_glass
-from secrets_rotation.admin.pages import for_officers, go, page
+from secrets_rotation.admin.pages import for_officers, page
 from secrets_rotation.break_glass import Selection
 from secrets_rotation.break_glass_plan import Planned, plan
 from secrets_rotation.exceptions import NothingSelectedError

@@ -13,7 +13,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from secrets_rotation.admin.pages import for_readers, page
+from compliance_site.foundation.admin_pages import for_readers
+from secrets_rotation.admin.pages import page
 from secrets_rotation.forecast import forecast
 from secrets_rotation.models import Rotation, Secret
 from secrets_rotation.reading import Scheduled, schedule

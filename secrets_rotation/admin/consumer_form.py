@@ -12,10 +12,11 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
+from compliance_site.foundation.admin_pages import go
 from compliance_site.foundation.master_key import EnvelopeError
 from compliance_site.foundation.roles import Role
 from secrets_rotation.admin.fields import ConfirmationForm
-from secrets_rotation.admin.pages import for_officers, go, page
+from secrets_rotation.admin.pages import for_officers, page
 from secrets_rotation.admin.target_form import TargetForm, described
 from secrets_rotation.declared import SettingsError
 from secrets_rotation.delivery import consumers

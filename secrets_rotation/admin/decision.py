@@ -11,10 +11,11 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
+from compliance_site.foundation.admin_pages import go, refuse
 from compliance_site.foundation.secret_text import SecretText
 from secrets_rotation import tasks
 from secrets_rotation.admin.fields import ConfirmationForm, SecretTextField
-from secrets_rotation.admin.pages import for_officers, go, page, refuse
+from secrets_rotation.admin.pages import for_officers, page
 from secrets_rotation.admin.secret import consumer_rows
 from secrets_rotation.exceptions import RunBusyError, RunStateError
 from secrets_rotation.models import Run, RunState

@@ -14,8 +14,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_http_methods, require_safe
 
+from compliance_site.foundation.admin_pages import for_readers, go, refuse
 from secrets_rotation import break_glass, tasks
-from secrets_rotation.admin.pages import for_officers, for_readers, go, may_act, page, refuse
+from secrets_rotation.admin.pages import for_officers, may_act, page
 from secrets_rotation.break_glass_plan import plan, runs_in_flight
 from secrets_rotation.exceptions import BreakGlassStateError, FourEyesError
 from secrets_rotation.models import (

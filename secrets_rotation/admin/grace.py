@@ -9,7 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from secrets_rotation.admin.pages import for_readers, page
+from compliance_site.foundation.admin_pages import for_readers
+from secrets_rotation.admin.pages import page
 from secrets_rotation.admin.secret import ConsumerRow, consumer_rows
 from secrets_rotation.models import DeliveryState, Run, RunState
 

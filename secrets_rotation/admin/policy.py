@@ -14,7 +14,8 @@ from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
-from secrets_rotation.admin.pages import for_readers, go, may_act, page
+from compliance_site.foundation.admin_pages import for_readers, go
+from secrets_rotation.admin.pages import may_act, page
 from secrets_rotation.admin.rules_form import RulesForm, as_initial
 from secrets_rotation.models import Policy
 from secrets_rotation.policies.change import change_policy, effects_of

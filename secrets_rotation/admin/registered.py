@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
-from django.contrib import admin
 from django.http import HttpRequest
-from django.urls import URLPattern, path
 
+from compliance_site.foundation.admin_pages import PagesAdmin
+from compliance_site.foundation.roles import Role
 from secrets_rotation.admin import (
     ask,
     calendar,
@@ -22,39 +20,11 @@ from secrets_rotation.admin import (
     secret_form,
     secrets,
 )
-from secrets_rotation.admin.pages import View, may_act, may_read
-
-
-class PagesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not generic at run time
-    """A model whose pages are views of their own; Django's forms do not exist for it."""
-
-    # Address below the model's, name, view.
-    pages: ClassVar[tuple[tuple[str, str, View], ...]] = ()
-
-    def get_urls(self) -> list[URLPattern]:
-        prefix = f"{self.opts.app_label}_{self.opts.model_name}_"
-        return [
-            path(address, self.admin_site.admin_view(view), name=prefix + name)
-            for address, name, view in self.pages
-        ]
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return may_read(request.user)
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return may_read(request.user)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return may_act(request.user)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+from secrets_rotation.admin.pages import may_act
 
 
 class SecretAdmin(PagesAdmin):
+    acting_role = Role.SECURITY_OFFICER
     pages = (
         ("", "changelist", secrets.listing),
         ("calendar/", "calendar", calendar.month),
@@ -73,6 +43,7 @@ class SecretAdmin(PagesAdmin):
 
 
 class RunAdmin(PagesAdmin):
+    acting_role = Role.SECURITY_OFFICER
     pages = (
         ("", "changelist", run.listing),
         ("grace/", "grace", grace.dashboard),
@@ -83,6 +54,7 @@ class RunAdmin(PagesAdmin):
 
 
 class BreakGlassAdmin(PagesAdmin):
+    acting_role = Role.SECURITY_OFFICER
     pages = (
         ("", "changelist", emergency.listing),
         ("ask/", "ask", ask.ask),
@@ -93,6 +65,7 @@ class BreakGlassAdmin(PagesAdmin):
 
 
 class PolicyAdmin(PagesAdmin):
+    acting_role = Role.SECURITY_OFFICER
     pages = (
         ("", "changelist", policy.listing),
         ("<slug:secret_type>/change/", "change", policy.detail),

@@ -11,10 +11,11 @@ from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
+from compliance_site.foundation.admin_pages import refuse
 from compliance_site.foundation.master_key import EnvelopeError
 from secrets_rotation import tasks
 from secrets_rotation.admin.fields import ConfirmationForm, SecretTextField
-from secrets_rotation.admin.pages import for_officers, page, refuse
+from secrets_rotation.admin.pages import for_officers, page
 from secrets_rotation.exceptions import (
     IdempotencyError,
     RotationError,

@@ -12,9 +12,10 @@ from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from compliance_site.foundation.admin_pages import for_readers
 from compliance_site.foundation.master_key import EnvelopeError
 from secrets_rotation.admin.decision import decisions
-from secrets_rotation.admin.pages import for_readers, page
+from secrets_rotation.admin.pages import page
 from secrets_rotation.admin.secret import consumer_rows
 from secrets_rotation.exceptions import RotationError, TargetUnknownError
 from secrets_rotation.models import IN_FLIGHT, Run, RunState, VersionState

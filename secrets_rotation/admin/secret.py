@@ -8,7 +8,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_safe
 
-from secrets_rotation.admin.pages import for_readers, page
+from compliance_site.foundation.admin_pages import for_readers
+from secrets_rotation.admin.pages import page
 from secrets_rotation.admin.target_form import described
 from secrets_rotation.models import (
     IN_FLIGHT,

@@ -10,9 +10,10 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
+from compliance_site.foundation.admin_pages import go, refuse
 from secrets_rotation import catalogue
 from secrets_rotation.admin.fields import ConfirmationForm
-from secrets_rotation.admin.pages import for_officers, go, page, refuse
+from secrets_rotation.admin.pages import for_officers, page
 from secrets_rotation.admin.rules_form import OverrideForm, as_initial
 from secrets_rotation.admin.target_form import TargetForm, described
 from secrets_rotation.declared import SettingsError

@@ -11,7 +11,8 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
-from secrets_rotation.admin.pages import for_readers, page
+from compliance_site.foundation.admin_pages import for_readers
+from secrets_rotation.admin.pages import page
 from secrets_rotation.models import Policy, Secret
 from secrets_rotation.models.secrets import SecretQuerySet
 from secrets_rotation.overview import overview

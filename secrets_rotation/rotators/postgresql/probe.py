@@ -14,9 +14,9 @@ from typing import Any
 import pg8000.native  # type: ignore[import-untyped]
 from scramp import ScramException  # type: ignore[import-untyped]
 
+from compliance_site.foundation.deadline import deadline
 from secrets_rotation.exceptions import TargetUnknownError
 from secrets_rotation.rotators.base import Answer
-from secrets_rotation.rotators.deadline import deadline
 from secrets_rotation.rotators.postgresql.server import Login, Server
 
 NAME = "compliance-console probe"

@@ -15,10 +15,10 @@ from psycopg import errors, sql
 from scramp import ScramException  # type: ignore[import-untyped]
 from scramp.utils import saslprep  # type: ignore[import-untyped]
 
+from compliance_site.foundation.deadline import deadline
 from compliance_site.foundation.secret_text import SecretText
 from secrets_rotation.exceptions import TargetUnknownError, ValueRefusedError
 from secrets_rotation.rotators.base import Answer, Guard
-from secrets_rotation.rotators.deadline import deadline
 from secrets_rotation.rotators.postgresql import probe
 from secrets_rotation.rotators.postgresql.server import Login, Server
 
