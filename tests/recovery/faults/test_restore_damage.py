@@ -114,6 +114,7 @@ def test_a_flipped_byte_in_an_uncompressed_dump_is_found_by_comparing(
     run_sql(shop.dbname, "DELETE FROM line WHERE id = 1001")
     folder = tmp_path / "forged"
     folder.mkdir()
+    (folder / "settings.json").write_text("[]")
     dump = programs.programs_for(shop.server_version).path("pg_dump")
     command = [dump, "-Fd", "-Z0", "-f", folder / "dump"]
     with open(tmp_path / "stderr", "wb+") as stderr:
