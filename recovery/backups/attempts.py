@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,8 +27,12 @@ from recovery.backups.manifest import Manifest
 from recovery.databases import Database, databases
 from recovery.exceptions import ServerAwayError
 from recovery.models import Backup, BackupKind, BackupState
+from recovery.stores.base import Store
 
 DIED = "The process that made it ended before it was done."
+VANISHED = (
+    "{} is not there, and had backups: is its disk not mounted? Make the folder to begin anew."
+)
 LONGEST_REASON = 500
 
 logger = logging.getLogger(__name__)
@@ -121,6 +125,16 @@ def failed_ids(database: str) -> list[str]:
     with _catalogue(quiet=True):
         return list(rows.values_list("pk", flat=True))
     return []
+
+
+def vanished(stores: Sequence[Store]) -> dict[str, str]:
+    """Return the places that are gone and had backups, and why nothing is written there."""
+    gone = {}
+    for store in (store for store in stores if not store.is_there()):
+        with _catalogue(quiet=True):
+            if Backup.objects.stored().filter(copies__contains={store.name: ""}).exists():
+                gone[store.name] = VANISHED.format(store.name)
+    return gone
 
 
 def close_dead(database: str | None = None) -> list[str]:

@@ -17,7 +17,16 @@ from recovery.exceptions import StoreError, UnknownBackupError
 from recovery.models import Backup
 from recovery.stores.base import Store
 
-__all__ = ["PIN", "VERIFIED", "find", "manifest_of", "open_stored", "record_verified", "refresh"]
+__all__ = [
+    "PIN",
+    "VERIFIED",
+    "find",
+    "manifest_of",
+    "open_stored",
+    "record_damaged",
+    "record_verified",
+    "refresh",
+]
 
 
 def find(backup_id: str) -> Backup:
@@ -75,6 +84,15 @@ def record_verified(backup: Backup, at: datetime, report: Mapping[str, Any]) -> 
     failures = write_fact(backup, VERIFIED, {"verified_at": at.isoformat(), "report": report})
     Backup.objects.filter(pk=backup.pk).update(verified_at=at)
     return failures
+
+
+def record_damaged(backup: Backup) -> dict[str, str]:
+    """Take back that a backup was verified: it does not restore any more; returns as `write_fact`."""
+    Backup.objects.filter(pk=backup.pk).update(verified_at=None)
+    try:
+        return remove_fact(backup, VERIFIED)
+    except StoreError as exc:
+        return {"": str(exc)}
 
 
 def write_fact(backup: Backup, name: str, body: Mapping[str, Any]) -> dict[str, str]:

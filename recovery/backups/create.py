@@ -13,7 +13,7 @@ from pathlib import Path
 from compliance_site.foundation import rewrap
 from recovery import sealing, stores
 from recovery.backups import archive, lock
-from recovery.backups.attempts import Attempt, close_dead, expected_bytes, failed_ids
+from recovery.backups.attempts import Attempt, close_dead, expected_bytes, failed_ids, vanished
 from recovery.backups.dump import Connection, Dumped, Moment, begin, dump
 from recovery.backups.manifest import Manifest
 from recovery.backups.progress import Progress, size_text
@@ -85,7 +85,7 @@ def _make(
         (folder / "settings.json").write_text(json.dumps(moment.facts.settings))
         name = f"{database.name}/{attempt.id}.tar.age"
         total = archive.size(folder)
-        copies = seal_into(places, name, archive.stream(folder), total, progress)
+        copies = seal_into(places, name, archive.stream(folder), total, progress, vanished(places))
     manifest = _manifest(attempt, database, moment, dumped, copies)
     content = manifest.signed()
     stem = f"{database.name}/{attempt.id}"

@@ -184,16 +184,18 @@ def _bring_up(backup: Backup, seen: _Seen) -> None:
 
 def _copies(backup: Backup, seen: _Seen) -> dict[str, str]:
     having = {store.name for store in seen.having(backup.pk)}
+    asked = {store.name for store in seen.names}
+    # Of a store that is silent, or not configured here, nothing new is known.
     copies = {
-        name: reason if name in seen.silent else reason or GONE
-        for name, reason in backup.copies.items()
+        name: reason or GONE if name in asked else reason for name, reason in backup.copies.items()
     }
     return copies | dict.fromkeys(having, "")
 
 
 def _apply_facts(backup: Backup, seen: _Seen) -> None:
     """Take over what the stores say; what is known stays while a copy cannot be asked."""
-    asked_all = not any(backup.copies.get(name) == "" for name in seen.silent)
+    having = {name for name, reason in backup.copies.items() if not reason}
+    asked_all = having <= {store.name for store in seen.names}
     verified, pin = seen.fact(backup.pk, VERIFIED), seen.fact(backup.pk, PIN)
     if verified is not None:
         backup.verified_at = _moment(verified, "verified_at")

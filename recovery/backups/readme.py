@@ -15,7 +15,8 @@ server it came from, or newer. `toc.dat` in dump/ names both.
   1. Decrypt and unpack:
        age --decrypt --identity key.txt BACKUP.tar.age | tar --extract
      Look at age's exit code: a file that was cut off unpacks in part and ends with an error.
-  2. On a new server, make the roles. Roles that are there already are reported and left alone:
+  2. On a new server, make the roles. Not on one that is in use: roles that are there already get
+     the rights and the passwords of the backup:
        psql --dbname=postgres --file=globals.sql
   3. Make an empty database and fill it; the first error stops it:
        createdb --template=template0 restored

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -80,7 +80,7 @@ class Copies:
 
     def open(self, name: str, total: int, stack: ExitStack) -> None:
         """Begin a file of about `total` bytes in each store."""
-        for store in self.stores:
+        for store in self.good:
             with self._noting(store):
                 _check_space(store, total)
                 self._sinks[store.name] = stack.enter_context(store.create(name))
@@ -102,6 +102,10 @@ class Copies:
             yield
         except StoreError as exc:
             self.reasons[store.name] = str(exc)
+        self.require_good()
+
+    def require_good(self) -> None:
+        """Raise `StoreError` when no store is left."""
         if not self.good:
             raise StoreError("No place took the backup. " + " ".join(self.reasons.values()))
 
@@ -120,10 +124,19 @@ def sweep(stores: Sequence[Store], database: str, dead: Sequence[str]) -> None:
 
 
 def seal_into(
-    stores: Sequence[Store], name: str, source: BinaryIO, total: int, progress: Progress
+    stores: Sequence[Store],
+    name: str,
+    source: BinaryIO,
+    total: int,
+    progress: Progress,
+    left_out: Mapping[str, str],
 ) -> Copies:
-    """Encrypt `source` into a new file of each store; raise `StoreError` when none took it."""
-    copies = Copies(stores, progress)
+    """Encrypt `source` into a new file of each store; raise `StoreError` when none took it.
+
+    `left_out` names stores that get nothing, and why.
+    """
+    copies = Copies(stores, progress, dict(left_out))
+    copies.require_good()
     progress.phase("Encrypting and storing", total)
     with ExitStack() as stack:
         copies.open(name, total, stack)

@@ -62,10 +62,10 @@ class Report:
 
     @contextmanager
     def step(self, name: str, say: Say) -> Iterator[None]:
-        say(f"{self.backup_id}: {name}.")
         started = time.monotonic()
         yield
         self.steps[name] = round(time.monotonic() - started, 3)
+        say(f"{self.backup_id}: {name}.")
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -98,6 +98,9 @@ def verify(backup_id: str, say: Say = lambda text: None) -> Report:
         raise
     except RecoveryError as exc:
         report.passed, report.reason = False, str(exc)
+        # Retention must not keep it for the last that works. A wrong key says nothing of it.
+        if isinstance(exc, DamagedError):
+            report.notes += catalogue.record_damaged(found.backup).values()
     if report.passed:
         failures = catalogue.record_verified(found.backup, datetime.now(UTC), report.plain())
         report.notes += failures.values()

@@ -59,9 +59,10 @@ def restore_lines(restore: Restore) -> Iterator[str]:
     if restore.reason:
         yield f"    {restore.reason}"
     yield from (f"    {note}" for note in restore.notes)
-    if name := kept_now(restore):
+    name = kept_now(restore)
+    if name:
         yield f"    keeps {name}; `manage.py restore discard {restore.id}` drops it"
-    if restore.step is Step.DONE:
+    if name and restore.step is Step.DONE:
         yield f"    `manage.py restore undo {restore.id}` puts the replaced database back"
 
 

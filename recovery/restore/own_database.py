@@ -19,7 +19,7 @@ from audit.models import Action, AuditLog
 from compliance_site.foundation import maintenance, master_key, rewrap
 from compliance_site.foundation.database import grant_runtime_rights
 from compliance_site.foundation.master_key import EnvelopeError
-from recovery.backups import catalogue
+from recovery.backups import attempts, catalogue
 from recovery.databases import Database
 from recovery.exceptions import RecoveryError, RefusedError
 from recovery.restore.state import Restore
@@ -158,6 +158,8 @@ def _granted() -> Iterator[str]:
 def _listed() -> Iterator[str]:
     """Enter the backups that are younger than the restored table of them."""
     try:
+        # The restored table has its own backup as it was while it was made: under way.
+        attempts.close_dead()
         yield from catalogue.refresh()
     except (DatabaseError, RecoveryError) as exc:
         cause = type(exc).__name__

@@ -59,6 +59,10 @@ class Store(ABC):
         """Remove a file; one that is not there is no error."""
 
     @abstractmethod
+    def is_there(self) -> bool:
+        """Tell whether the place exists; a folder may be a disk that is not mounted."""
+
+    @abstractmethod
     def free_bytes(self) -> int | None:
         """Return how much fits; None where nobody knows."""
 

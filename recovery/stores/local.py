@@ -124,6 +124,9 @@ class LocalStore(Store):
                 os.unlink(file, dir_fd=folder)
             os.fsync(folder)
 
+    def is_there(self) -> bool:
+        return self.path.is_dir()
+
     def free_bytes(self) -> int | None:
         with _told(self.name):
             usage = os.statvfs(_nearest(self.path))

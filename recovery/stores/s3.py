@@ -177,6 +177,10 @@ class S3Store(Store):
         with self.told():
             self.client.delete_object(Bucket=self.bucket, Key=self.key(name))
 
+    def is_there(self) -> bool:
+        """Say yes: a bucket is never made, and one that is missing says so when it is asked."""
+        return True
+
     def free_bytes(self) -> int | None:
         return None
 

@@ -143,7 +143,7 @@ def test_what_people_have_to_do_is_said(make_secret):
     by_hand = "It does not rotate by itself: somebody has to begin the rotation."
     by_itself = "It rotates by itself on that day, in its window."
     due = "is due on 2026-03-31 (UTC)."
-    bodies = Notice.objects.filter(channel="email").order_by("key").values_list("body", flat=True)
+    bodies = Notice.objects.filter(channel="email").order_by("body").values_list("body", flat=True)
     assert [body.splitlines() for body in bodies] == [
         [f"The rotation of DATABASE by-hand {due} Its owner is payments.", by_hand],
         [f"The rotation of DATABASE by-itself {due} Its owner is payments.", by_itself],

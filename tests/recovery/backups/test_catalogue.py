@@ -253,3 +253,15 @@ def test_a_database_that_is_not_configured_any_more_keeps_its_backups(backup, se
     backup.refresh_from_db()
     assert backup.state == "stored"
     assert database("console").is_console
+
+
+def test_a_store_that_is_not_configured_erases_nothing(backup, settings, tmp_path):
+    """A typing error in one command must not empty the table that all share."""
+    known = Backup.objects.get(pk=backup.id)
+    settings.BACKUP_STORAGE_PATH = [str(tmp_path / "typo")]
+    (tmp_path / "typo").mkdir()
+
+    catalogue.refresh("orders")
+
+    found = Backup.objects.get(pk=backup.id)
+    assert (found.state, found.copies) == (known.state, known.copies)

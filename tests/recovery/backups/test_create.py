@@ -215,3 +215,17 @@ def test_at_two_in_the_morning_unless_it_is_switched_off(orders, settings):
     backup_all()
 
     assert not Backup.objects.exists()
+
+
+def test_a_place_that_vanished_gets_nothing_and_the_others_do(orders, places, tmp_path):
+    """Its disk is not mounted, say: a folder made in its place would be on another one."""
+    create(orders)
+    first, second = places
+    first.rename(tmp_path / "elsewhere")
+
+    made = create(orders)
+
+    row = Backup.objects.get(pk=made.id)
+    assert "is its disk not mounted?" in row.copies[str(first)]
+    assert row.copies[str(second)] == ""
+    assert not first.exists()

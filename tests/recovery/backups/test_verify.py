@@ -1,12 +1,13 @@
 import json
 import os
 
+import pyrage
 import pytest
 from django.core.management import CommandError, call_command
 
 from audit.models import Action, AuditLog
 from compliance_site.foundation.notices.models import Notice
-from recovery.backups import create, source, verify
+from recovery.backups import catalogue, create, source, verify
 from recovery.exceptions import RefusedError
 from recovery.models import Backup, Verification
 from recovery.restore import compare, scratch
@@ -154,3 +155,25 @@ def test_a_role_that_is_gone_is_said_and_the_rows_are_still_compared(shop, run_s
 
     assert report.passed, report.reason
     assert role in report.notes[0]
+
+
+def test_a_backup_that_is_damaged_later_is_verified_no_more(backup, monkeypatch):
+    """Or retention would keep it for the last that works, and let go of those that do."""
+    verify.verify(backup.id)
+    store = source.find(backup.id).copies()[0]
+    monkeypatch.setattr(compare, "differences", lambda *given, **options: ["public.line: 3 rows."])
+
+    verify.verify(backup.id)
+
+    catalogue.refresh("shop")
+    assert Backup.objects.get(pk=backup.id).verified_at is None
+    assert f"shop/{backup.id}.verified.json" not in set(store.names("shop"))
+
+
+def test_another_key_says_nothing_of_a_backup(backup, settings):
+    verify.verify(backup.id)
+    settings.BACKUP_IDENTITY = str(pyrage.x25519.Identity.generate())
+
+    assert verify.verify(backup.id).passed is False
+
+    assert Backup.objects.get(pk=backup.id).verified_at
