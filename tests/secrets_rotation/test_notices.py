@@ -145,9 +145,9 @@ def test_what_people_have_to_do_is_said(make_secret):
     due = "is due on 2026-03-31 (UTC)."
     bodies = Notice.objects.filter(channel="email").order_by("body").values_list("body", flat=True)
     assert [body.splitlines() for body in bodies] == [
+        [f"The rotation of DATABASE brought {due} Nobody is named as its owner.", by_hand],
         [f"The rotation of DATABASE by-hand {due} Its owner is payments.", by_hand],
         [f"The rotation of DATABASE by-itself {due} Its owner is payments.", by_itself],
-        [f"The rotation of DATABASE brought {due} Nobody is named as its owner.", by_hand],
     ]
 
 
