@@ -1,3 +1,7 @@
+import pytest
+import redis
+
+from recovery.health import heartbeat
 from tests.recovery.shop import (  # noqa: F401  fixtures
     admin_url,
     backup,
@@ -6,3 +10,19 @@ from tests.recovery.shop import (  # noqa: F401  fixtures
     run_sql,
     shop,
 )
+
+
+@pytest.fixture
+def broker(settings):
+    """The broker without the tasks and the workers of other tests."""
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        names = (heartbeat.WORKERS, *heartbeat.QUEUES)
+        client.delete(*names)
+        yield client
+        client.delete(*names)
+
+
+@pytest.fixture
+def one_worker(broker):
+    """A worker that has just said that it lives, and has nothing to do."""
+    heartbeat.Heart().beat("celery@test")

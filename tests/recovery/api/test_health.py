@@ -1,11 +1,9 @@
-import time
-
 import pytest
 from rest_framework.test import APIClient
 
 from audit.models import AuditLog
 from compliance_site.foundation.roles import Role
-from recovery.health import callers, heartbeat, maintenance, report
+from recovery.health import callers, maintenance, report
 
 ADDRESSES = ("/health", "/health/ready", "/health/detailed", "/health/database", "/health/redis")
 ELSEWHERE = {"REMOTE_ADDR": "203.0.113.9"}
@@ -19,15 +17,6 @@ def anew():
     callers.forget()
     yield
     report.forget()
-
-
-@pytest.fixture
-def one_worker():
-    """A worker that has just said that it lives."""
-    heartbeat.Heart().beat("celery@test")
-    yield
-    with heartbeat.broker(time.monotonic() + 5) as client:
-        client.delete(heartbeat.WORKERS)
 
 
 def keys_of(body):

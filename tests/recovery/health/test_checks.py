@@ -5,7 +5,6 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-import redis
 from django.db import connections
 from django.utils import timezone
 
@@ -25,15 +24,6 @@ from recovery.tasks import sample_health
 
 def run(check, seconds=5.0):
     return check.run(time.monotonic() + seconds)
-
-
-@pytest.fixture
-def broker(settings):
-    with redis.Redis.from_url(settings.REDIS_URL) as client:
-        names = (heartbeat.WORKERS, *heartbeat.QUEUES)
-        client.delete(*names)
-        yield client
-        client.delete(*names)
 
 
 @pytest.fixture

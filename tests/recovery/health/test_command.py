@@ -2,13 +2,10 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from django.core.management import call_command
-
-from recovery.health import heartbeat
 
 MANAGE = Path(__file__).resolve().parents[3] / "manage.py"
 
@@ -26,14 +23,6 @@ def run(committed_db):
         )
 
     return run
-
-
-@pytest.fixture
-def worker():
-    heartbeat.Heart().beat("celery@test")
-    yield
-    with heartbeat.broker(time.monotonic() + 5) as client:
-        client.delete(heartbeat.WORKERS)
 
 
 def test_with_database_and_broker_away_it_says_so_and_ends_with_2(run):
@@ -58,7 +47,7 @@ def test_help_has_examples_and_codes(run):
     assert "exit code: 0 healthy, 1 degraded" in text
 
 
-def test_with_entries_that_wait_the_console_is_degraded(committed_db, worker, capsys, settings):
+def test_with_entries_that_wait_the_console_is_degraded(committed_db, one_worker, capsys, settings):
     settings.AUDIT_SPOOL.parent.mkdir()
     settings.AUDIT_SPOOL.write_bytes(b"a line")
 
@@ -69,7 +58,7 @@ def test_with_entries_that_wait_the_console_is_degraded(committed_db, worker, ca
     assert capsys.readouterr().out.splitlines()[-1] == "The console is degraded."
 
 
-def test_healthy_is_0(committed_db, worker, capsys):
+def test_healthy_is_0(committed_db, one_worker, capsys):
     call_command("health")
 
     out = capsys.readouterr().out
@@ -77,7 +66,7 @@ def test_healthy_is_0(committed_db, worker, capsys):
     assert "activeWorkers 1" in out
 
 
-def test_json_is_the_detailed_answer(committed_db, worker, capsys, client):
+def test_json_is_the_detailed_answer(committed_db, one_worker, capsys, client):
     call_command("health", "--json")
 
     body = json.loads(capsys.readouterr().out)
