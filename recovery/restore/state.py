@@ -152,7 +152,8 @@ def load(restore_id: str) -> Restore:
 def every() -> list[Restore]:
     """Return all restores, the newest first."""
     ids = [path.stem for path in folder().glob("*.json") if ID.fullmatch(path.stem)]
-    return [load(restore_id) for restore_id in sorted(ids, reverse=True)]
+    # Not by the id, which counts whole seconds.
+    return sorted(map(load, ids), key=lambda each: each.started_at, reverse=True)
 
 
 def interrupted(database: str) -> list[Restore]:
