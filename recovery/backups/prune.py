@@ -119,9 +119,12 @@ def _candidates(
 ) -> Iterator[Candidate]:
     """Tell retention of each backup; one whose manifest is not sound is left alone.
 
-    Verified is only what a store that answers has: the last one that can be reached stays.
+    Verified is only what a store that answers has: the last one that can be reached stays. What
+    is only in places that are not configured is not looked at, nor does it stand in for others.
     """
     for backup in Backup.objects.stored().filter(database=database, kind=BackupKind.LOGICAL):
+        if not catalogue.copies_of(backup):
+            continue
         try:
             manifest = catalogue.manifest_of(backup)
         except RecoveryError as exc:
@@ -219,6 +222,11 @@ def _remove(decision: Decision, pruned: Pruned) -> None:
     if "" not in backup.copies.values():
         backup.state = BackupState.REMOVED
         pruned.removed.append(backup.pk)
+    configured = {store.name for store in places}
+    for name in (name for name, reason in backup.copies.items() if not reason):
+        if name not in configured:
+            text = f"Backup {backup.pk} stays in {name}, which is not in BACKUP_STORAGE_PATH."
+            pruned.problems.append(text)
     backup.save(update_fields=["copies", "state"])
 
 

@@ -203,6 +203,30 @@ def test_what_only_a_store_that_is_away_has_verified_does_not_count(make_backup,
     assert reachable in {each.backup.id for each in plan.decisions}
 
 
+def test_a_place_that_is_not_configured_stands_in_for_none_and_is_told(
+    make_backup, places, settings
+):
+    kept, old = make_backup(40, verified=True), make_backup(90)
+    newest = make_backup(1, verified=True)
+    for path in list((places[0] / "console").glob(f"{newest}*")):
+        path.unlink()
+    catalogue.refresh()
+    settings.BACKUP_STORAGE_PATH = [str(places[0])]
+
+    pruned = prune.prune()
+
+    # The newest and the last verified of those that can be had here, not the one that cannot.
+    assert {each.backup.id: each.is_kept for each in pruned.plan.decisions} == {
+        kept: True,
+        old: False,
+    }
+    said = f"Backup {old} stays in {places[1]}, which is not in BACKUP_STORAGE_PATH."
+    assert said in pruned.problems
+    assert old in stored(places[1])
+    assert Backup.objects.get(pk=newest).state == BackupState.STORED
+    assert prune.prune().plan.dropped == ()
+
+
 def test_a_backup_whose_manifest_does_not_open_is_left_alone(make_backup):
     make_backup(1, verified=True)
     old = make_backup(60)
