@@ -16,11 +16,14 @@ from recovery.models import Backup, RestoreRequest
 from recovery.restore import requests as restore_requests
 
 BUSY_SECONDS = 60
+# Acknowledged when they begin: the broker takes a task of more than an hour for lost and hands
+# it out again. What a killed worker leaves is entered as failed, and done anew the next day.
+ACKS_LATE = False
 
 logger = logging.getLogger(__name__)
 
 
-@shared_task(name="recovery.heavy.backup_all")
+@shared_task(name="recovery.heavy.backup_all", acks_late=ACKS_LATE)
 def backup_all() -> None:
     """Back every configured database up; one that fails keeps none of the others from it."""
     if not settings.ENABLE_AUTOMATED_BACKUPS:
@@ -39,7 +42,7 @@ def sample_health() -> None:
     history.sample()
 
 
-@shared_task(name="recovery.heavy.prune")
+@shared_task(name="recovery.heavy.prune", acks_late=ACKS_LATE)
 def prune_backups() -> None:
     """Remove the backups that no rule of retention keeps."""
     if not settings.ENABLE_AUTOMATED_BACKUPS:
@@ -51,7 +54,7 @@ def prune_backups() -> None:
         logger.error("Backups were not pruned: %s", exc)
 
 
-@shared_task(name="recovery.heavy.verify_newest")
+@shared_task(name="recovery.heavy.verify_newest", acks_late=ACKS_LATE)
 def verify_newest() -> None:
     """Restore the newest backup of every database into a scratch database."""
     verify.verify_newest()
@@ -60,14 +63,14 @@ def verify_newest() -> None:
 # What people ask for in the console or over REST
 
 
-@shared_task(name="recovery.heavy.make_requested")
+@shared_task(name="recovery.heavy.make_requested", acks_late=ACKS_LATE)
 def make_requested(backup_id: str) -> None:
     """Make a backup that was asked for; look again in a minute while another one is in the way."""
     if not backup_requests.make(backup_id):
         make_requested.apply_async((backup_id,), countdown=BUSY_SECONDS)
 
 
-@shared_task(name="recovery.heavy.verify_requested")
+@shared_task(name="recovery.heavy.verify_requested", acks_late=ACKS_LATE)
 def verify_requested(backup_id: str) -> None:
     """Restore a backup into a scratch database and compare, in the name of whoever asked for it."""
     here = current()
@@ -79,7 +82,7 @@ def verify_requested(backup_id: str) -> None:
         logger.error("No verification of %s: %s", backup_id, exc)
 
 
-@shared_task(name="recovery.heavy.restore_requested")
+@shared_task(name="recovery.heavy.restore_requested", acks_late=ACKS_LATE)
 def restore_requested(request_id: int) -> None:
     """Carry an approved restore out."""
     restore_requests.carry_out(request_id)

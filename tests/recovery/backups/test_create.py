@@ -10,6 +10,7 @@ import pytest
 import time_machine
 from celery.schedules import crontab
 
+from compliance_site.celery import app
 from compliance_site.foundation import master_key
 from compliance_site.foundation.data_keys import data_key
 from compliance_site.foundation.notices.models import Notice
@@ -229,3 +230,11 @@ def test_a_place_that_vanished_gets_nothing_and_the_others_do(orders, places, tm
     assert "is its disk not mounted?" in row.copies[str(first)]
     assert row.copies[str(second)] == ""
     assert not first.exists()
+
+
+def test_the_broker_hands_no_heavy_task_out_twice():
+    """It takes what is not acknowledged within an hour for lost; a large backup takes longer."""
+    heavy = {name: task for name, task in app.tasks.items() if name.startswith("recovery.heavy.")}
+
+    assert len(heavy) == 6
+    assert not any(task.acks_late for task in heavy.values())
