@@ -64,16 +64,18 @@ class PageQuerySerializer(serializers.Serializer[Any]):
     limit = serializers.IntegerField(default=50, min_value=1, max_value=MOST_PER_PAGE)
 
 
+class StepSerializer(serializers.Serializer[Any]):
+    step = serializers.CharField()
+    seconds = serializers.FloatField()
+
+
 class VerificationSerializer(serializers.Serializer[Verification]):
     startedAt = Moment(source="started_at")
     finishedAt = Moment(source="finished_at", allow_null=True)
     passed = serializers.BooleanField(allow_null=True)
     reason = serializers.CharField()
-    steps = serializers.SerializerMethodField(help_text="Seconds by step.")
+    steps = StepSerializer(source="report.steps", many=True, default=())
     actor = serializers.CharField()
-
-    def get_steps(self, verification: Verification) -> dict[str, float]:
-        return dict(verification.report.get("steps", {}))
 
 
 class ReasonSerializer(serializers.Serializer[Any]):

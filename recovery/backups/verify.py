@@ -77,7 +77,8 @@ class Report:
             "tables": self.tables,
             "rows": self.rows,
             "notes": self.notes,
-            "steps": self.steps,
+            # A list: the database keeps no order of names.
+            "steps": [{"step": name, "seconds": took} for name, took in self.steps.items()],
         }
 
 

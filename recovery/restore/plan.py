@@ -259,7 +259,9 @@ def _lost(
     database: Database, manifest: Manifest, now: datetime, *, is_there: bool
 ) -> Iterator[Finding]:
     age = str(now - manifest.taken_at).partition(".")[0]
-    text = f"Everything since {manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC is lost ({age} ago)."
+    since = f"{manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC, {age} before this plan"
+    kept = "; the database that is replaced keeps it" if is_there else ""
+    text = f"What was written since {since}, will be missing{kept}."
     if database.is_console and is_there:
         text += f" {lost_entries(database, manifest)}"
     yield Finding("loss", Level.OK, text)

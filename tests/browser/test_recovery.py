@@ -89,7 +89,7 @@ def test_two_operators_restore_a_database_and_watch_it_finish(orders, worker, op
 
     ana.get_by_role("link", name="Restore…").click()
     heading(ana, "Put orders back to")
-    ana.get_by_text("Everything since").wait_for()
+    ana.get_by_text("What was written since").wait_for()
     photograph(ana, "ask")
     ana.get_by_label("Reason").fill("Somebody deleted customers.")
     ana.get_by_label("Type orders to confirm").fill("orders")
@@ -102,7 +102,7 @@ def test_two_operators_restore_a_database_and_watch_it_finish(orders, worker, op
     ben.goto(ana.url)
     ben.get_by_role("link", name="Approve…").click()
     heading(ben, "Approve: restore of orders to")
-    ben.get_by_text("Everything since").wait_for()
+    ben.get_by_text("What was written since").wait_for()
     photograph(ben, "approve")
     ben.get_by_label("Type orders to confirm").fill("orders")
     ben.get_by_role("button", name="Approve").click()

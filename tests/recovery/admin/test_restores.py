@@ -79,7 +79,7 @@ def events():
 def test_the_plan_says_what_is_lost_before_anything_is_asked_for(ana, backup):
     shown = text_of(ana.get(f"{BACKUPS}{backup.pk}/restore/"))
 
-    assert '<p class="loss">Everything since' in shown
+    assert '<p class="loss">What was written since' in shown
     assert "It would:" in shown
     assert "never restored to check it" in shown
     assert not RestoreRequest.objects.exists()

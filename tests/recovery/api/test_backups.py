@@ -167,7 +167,10 @@ def test_an_unknown_database_is_refused_with_the_nearest(operator, orders):
 
 def test_a_backup_shows_all_that_is_known_of_it(auditor, backup):
     Verification.objects.create(
-        backup=backup, passed=False, reason="3 rows are missing.", report={"steps": {"unpack": 0.5}}
+        backup=backup,
+        passed=False,
+        reason="3 rows are missing.",
+        report={"steps": [{"step": "unpack", "seconds": 0.5}]},
     )
 
     shown = auditor.get(f"/backups/{backup.pk}").json()
@@ -177,7 +180,7 @@ def test_a_backup_shows_all_that_is_known_of_it(auditor, backup):
     assert shown["manifestProblem"] == ""
     assert shown["tables"][0] == {"schema": "public", "name": "customers", "rows": 500}
     assert shown["rowCount"] == 801
-    assert shown["verifications"][0]["steps"] == {"unpack": 0.5}
+    assert shown["verifications"][0]["steps"] == [{"step": "unpack", "seconds": 0.5}]
     assert shown["verifications"][0]["passed"] is False
     assert shown["retention"]["isKept"] is True
     assert shown["retention"]["reasons"][0]["rule"] == "nothing verified"
@@ -325,7 +328,7 @@ def test_the_plan_of_a_restore_says_what_is_lost(operator, backup):
     plan = operator.get(f"/backups/{backup.pk}/restore-plan").json()
 
     assert (plan["database"], plan["exitCode"]) == ("orders", 0)
-    assert any("is lost" in finding["text"] for finding in plan["findings"])
+    assert any("will be missing" in finding["text"] for finding in plan["findings"])
 
 
 @pytest.mark.parametrize("role", [Role.AUDITOR, Role.SECURITY_OFFICER])

@@ -44,8 +44,12 @@ def test_people_see_the_plan_and_what_to_do_next(shop, backup, capsys):
     assert f"Loading into {restored.beside}" in shown.err
     assert f"`manage.py restore undo {restored.id}` puts the replaced database back" in shown.out
 
+    call_command("restore", "discard", restored.id, "--confirm", shop.dbname)
+    capsys.readouterr()
     call_command("restore", "status")
-    assert restored.id in capsys.readouterr().out
+    after = capsys.readouterr().out
+    assert restored.id in after
+    assert "restore undo" not in after
 
 
 @pytest.mark.parametrize("confirm", [[], ["--confirm", "another"], ["--confirm", ""]])

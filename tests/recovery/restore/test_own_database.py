@@ -12,6 +12,7 @@ from compliance_site.foundation.master_key import MasterKey
 from recovery.backups import create, source
 from recovery.databases import CONSOLE, database
 from recovery.exceptions import RefusedError
+from recovery.models import Backup, BackupState
 from recovery.restore import own_database, plan, run, swap, undo
 from recovery.restore.plan import Level
 from recovery.restore.state import Step
@@ -43,6 +44,8 @@ def test_the_console_is_restored_into_a_state_that_works(console_database, make_
     assert "command tester: manage.py test".endswith(entry.actor)
     assert "entries of the audit log are newer" in entry.details
     assert done.notes == ()
+    # Its own backup was under way when that was made.
+    assert Backup.objects.get(pk=manifest.id).state == BackupState.STORED
     assert not maintenance.is_on()
     assert client.get("/audit/logs").status_code == 401
 
