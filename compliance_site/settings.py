@@ -57,10 +57,16 @@ else:
 
 DATABASES = {
     "default": postgresql_database(DATABASE_URL, name="DATABASE_URL")
-    | {"CONN_MAX_AGE": env_int("DATABASE_CONN_MAX_AGE", 60, minimum=0), "CONN_HEALTH_CHECKS": True},
+    | {
+        "ENGINE": "compliance_site.foundation.postgresql",
+        "CONN_MAX_AGE": env_int("DATABASE_CONN_MAX_AGE", 60, minimum=0),
+        "CONN_HEALTH_CHECKS": True,
+    },
     # Migrations and grants only: the running console never connects with it.
     "owner": postgresql_database(DATABASE_OWNER_URL or DATABASE_URL, name="DATABASE_OWNER_URL"),
 }
+# Seconds that a request waits for one answer of a database that otherwise answers.
+DATABASE_DEADLINE_SECONDS = env_int("DATABASE_DEADLINE_SECONDS", 60, minimum=5)
 DATABASE_ROUTERS: list[str] = []
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

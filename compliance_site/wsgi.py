@@ -11,7 +11,9 @@ application = get_wsgi_application()
 # A server that never runs a management command must refuse unsafe settings too.
 from audit.capture import writer  # noqa: E402
 from compliance_site.foundation.checks import refuse_unsafe_settings  # noqa: E402
+from compliance_site.foundation.postgresql import limit_waits  # noqa: E402
 
 refuse_unsafe_settings()
+limit_waits()
 # Before the first request: an earlier process may have left entries in the spool.
 writer.start()
