@@ -5,16 +5,27 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
 from django.views import defaults
 from rest_framework.exceptions import APIException, NotFound, PermissionDenied, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
 Fields = dict[str, list[str]]
+
+DATABASE_AWAY = (
+    "The database does not answer. If this was to change something, look before you ask again "
+    "whether it did."
+)
+RETRY_AFTER = "5"
+# Classes of SQLSTATE: the connection broke, or the server is stopping or starting.
+CONNECTION_LOST = ("08", "57P")
 
 
 class Conflict(APIException):
@@ -78,7 +89,29 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer what nobody caught: 503 when the database was away, 500 for a bug."""
+    if _is_database_away(sys.exception()):
+        return _database_away(request)
     if request.path.startswith("/admin/"):
         return defaults.server_error(request)
     message = "The console failed to answer. The log has the details under this request's id."
     return JsonResponse(error_body("server_error", message), status=500)
+
+
+def _is_database_away(exception: BaseException | None) -> bool:
+    """Tell whether the database was gone or silent, rather than refused something."""
+    if not isinstance(exception, (OperationalError, InterfaceError)):
+        return False
+    # Of the driver's own, an error has none.
+    sqlstate = getattr(exception.__cause__, "sqlstate", None) or ""
+    return not sqlstate or sqlstate.startswith(CONNECTION_LOST)
+
+
+def _database_away(request: HttpRequest) -> HttpResponse:
+    if request.path.startswith("/admin/"):
+        # Without the request: whoever is signed in is in the database.
+        response = HttpResponse(render_to_string("503_database.html"), status=503)
+    else:
+        response = JsonResponse(error_body("unavailable", DATABASE_AWAY), status=503)
+    response.headers["Retry-After"] = RETRY_AFTER
+    return response

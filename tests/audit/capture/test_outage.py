@@ -40,7 +40,7 @@ def test_without_the_database_a_session_of_somebody_is_recorded_as_unknown(
 
     answer = client.get("/async")
 
-    assert answer.status_code == 500
+    assert answer.status_code == 503
     (line,) = (line for line in settings.AUDIT_SPOOL.read_bytes().splitlines() if b"/async" in line)
     assert b"unknown: the database was away" in line
 
