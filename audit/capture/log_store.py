@@ -23,6 +23,7 @@ from audit.capture.copy_rows import COPY, copy_block
 from audit.ledger.partitions import month_of
 from audit.models import AuditLog, Intent
 from compliance_site.foundation import maintenance
+from compliance_site.foundation.postgresql.silence import SERVER
 
 NAME = "audit-writer"
 CONNECT_SECONDS = 3
@@ -147,6 +148,9 @@ class LogStore:
         if maintenance.is_on():
             self.close()
             raise OSError("The database is being replaced; what it took now would be lost.")
+        if SERVER.is_silent:
+            self.close()
+            raise OSError("The database does not answer; the requests found that out.")
         connection = self._connection or self._connect()
         try:
             with self._watchdog.over(connection.fileno(), self._deadline):
