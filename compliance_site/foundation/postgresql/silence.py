@@ -67,7 +67,7 @@ class Watch:
         finally:
             with self._guard:
                 if self.is_silent:
-                    logger.warning("The database answers again.")
+                    logger.warning("The database is not silent any more.")
                 self._answered_at = time.monotonic()
                 self.is_silent = self._is_asking = False
 
