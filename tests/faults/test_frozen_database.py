@@ -6,7 +6,6 @@ import shutil
 import tempfile
 import threading
 import time
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from django.contrib.auth.hashers import make_password
 from compliance_site.foundation import embedded
 from compliance_site.foundation.embedded.home import find_home
 from tests.conftest import PASSWORD
+from tests.faults.test_export_left import ENTRIES, MANY
 from tests.recovery.health.served import served
 from tests.services import FAST, MARK
 
@@ -34,6 +34,9 @@ VALUES ('root', %s, true, true, true, '', '', '', now())
 RECORDED = """
 SELECT status_code, count(DISTINCT request_id) FROM audit_log
 WHERE request_id LIKE %s GROUP BY status_code
+"""
+STREAM_ENDED = """
+SELECT details::json ->> 'stream' FROM audit_log WHERE request_id = 'export-frozen' AND method <> ''
 """
 
 
@@ -191,4 +194,20 @@ def test_what_was_refused_meanwhile_is_recorded(console, cookies):
         burst.ask("refused")
 
     wait_until(lambda: execute(console, RECORDED, ["refused-%"]) == [(503, AT_ONCE)])
-    assert Counter(dict(execute(console, RECORDED, ["refused-%"]))) == {503: AT_ONCE}
+
+
+def test_an_export_breaks_off_and_is_recorded_as_failed(console, cookies):
+    execute(console, MANY, [ENTRIES])
+    headers = cookies | {"X-Request-ID": "export-frozen"}
+    with httpx.stream("GET", f"{console.url}/audit/export", headers=headers, timeout=60) as answer:
+        chunks = answer.iter_raw()
+        lines = next(chunks).count(b"\n")
+        with console.frozen("postgres"):
+            began = time.monotonic()
+            lines += sum(chunk.count(b"\n") for chunk in chunks)
+            took = time.monotonic() - began
+
+    print(f"an export of which no rows came ended after {took:.1f} s and {lines} lines")
+    assert took < UNTIL_KNOWN
+    assert lines < ENTRIES
+    wait_until(lambda: execute(console, STREAM_ENDED, []) == [("failed",)])
