@@ -10,6 +10,7 @@ from recovery.databases import database
 from recovery.exceptions import RecoveryError
 from recovery.restore import state, swap
 from recovery.restore.plan import Plan
+from recovery.restore.rows import Changes
 from recovery.restore.state import Restore, Step
 from recovery.restore.undo import kept
 
@@ -24,15 +25,41 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "exitCode": plan.exit_code,
         "findings": [asdict(finding) for finding in plan.findings],
         "steps": list(plan.steps),
+        "rows": rows_json(plan.rows) if plan.rows else None,
     }
 
 
-def plan_lines(plan: Plan) -> Iterator[str]:
-    yield f"Restore of {plan.backup_id} into {plan.database}:"
+def rows_json(rows: Changes) -> dict[str, Any]:
+    return {
+        "changes": [
+            {
+                "table": each.table,
+                "now": each.now,
+                "after": each.after,
+                "isEstimate": each.is_estimate,
+            }
+            for each in rows.largest
+        ],
+        "more": rows.more,
+        "notes": list(rows.notes),
+    }
+
+
+def plan_lines(plan: Plan, title: str = "") -> Iterator[str]:
+    yield title or f"Restore of {plan.backup_id} into {plan.database}:"
     for finding in plan.findings:
         yield f"  {MARKS[finding.level]}  {finding.subject}: {finding.text}"
-    yield "It would:"
-    yield from (f"  {number}. {step}" for number, step in enumerate(plan.steps, 1))
+    if plan.rows:
+        yield "Rows:"
+        yield from (f"  {each.table}: {each.words}" for each in plan.rows.largest)
+        yield from (f"  {note}" for note in plan.rows.notes)
+    if plan.steps:
+        yield "It would:"
+        yield from (f"  {number}. {step}" for number, step in enumerate(plan.steps, 1))
+
+
+def undo_lines(restore: Restore, plan: Plan) -> Iterator[str]:
+    return plan_lines(plan, f"Undo of restore {restore.id} of {restore.database}:")
 
 
 def restore_json(restore: Restore) -> dict[str, Any]:

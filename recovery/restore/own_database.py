@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import UTC
 from typing import Any
 
 import psycopg
@@ -20,6 +21,7 @@ from compliance_site.foundation import maintenance, master_key, rewrap
 from compliance_site.foundation.database import grant_runtime_rights
 from compliance_site.foundation.master_key import EnvelopeError
 from recovery.backups import attempts, catalogue
+from recovery.backups.manifest import Manifest
 from recovery.databases import Database
 from recovery.exceptions import RecoveryError, RefusedError
 from recovery.restore.state import Restore
@@ -27,6 +29,7 @@ from recovery.restore.state import Restore
 logger = logging.getLogger(__name__)
 
 APPLIED = "SELECT app, name FROM django_migrations"
+NEWER = "SELECT count(*), max(created_at) FROM audit_log WHERE created_at > %s"
 KEYS = "SELECT DISTINCT key_id FROM {}"
 MIGRATE = "The backup is of an older release: run `manage.py migrate` now."
 
@@ -72,6 +75,18 @@ def keys_complaint(key_ids: Iterable[str]) -> str:
         f"Secrets in the backup are under master keys that are not at hand: {', '.join(missing)}. "
         "Put them behind the current one in COMPLIANCE_MASTER_KEY."
     )
+
+
+def lost_entries(database: Database, manifest: Manifest) -> str:
+    """Say how many audit entries a database has that the backup has not."""
+    try:
+        with database.connect() as connection:
+            row = connection.execute(NEWER, [manifest.taken_at]).fetchone()
+    except (psycopg.Error, RecoveryError):
+        return "How many audit entries that are cannot be told."
+    count, newest = row or (0, None)
+    ending = f", the newest of {newest.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if newest else ""
+    return f"{count} entries of the audit log are newer than the backup{ending}."
 
 
 def settle(restore: Restore, lost: str) -> tuple[str, ...]:

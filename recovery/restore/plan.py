@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -13,15 +13,16 @@ import psycopg
 from django.conf import settings
 
 from compliance_site.foundation.embedded.locks import make_folder
-from recovery import programs, sealing
+from recovery import programs
 from recovery.backups import contents
 from recovery.backups.manifest import Manifest
-from recovery.backups.progress import size_text
+from recovery.backups.progress import size_text, time_text
 from recovery.backups.source import Source
 from recovery.databases import Database
-from recovery.exceptions import RecoveryError, RefusedError
-from recovery.restore import beside, own_database, swap
-from recovery.stores.base import Store
+from recovery.exceptions import RecoveryError, RefusedError, ServerAwayError
+from recovery.restore import beside, own_database, rows, swap
+from recovery.restore.copies import FILE, fault
+from recovery.restore.rows import Changes
 
 LOCAL = {"127.0.0.1", "::1", "localhost", ""}
 # A restored database is smaller than the live one was, or as large.
@@ -44,7 +45,6 @@ SUBSCRIPTIONS = """
 SELECT subname FROM pg_subscription s JOIN pg_database d ON d.oid = subdbid
 WHERE datname = %s ORDER BY 1 LIMIT 10
 """
-NEWER = "SELECT count(*), max(created_at) FROM audit_log WHERE created_at > %s"
 
 
 class Level(StrEnum):
@@ -63,13 +63,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Plan:
-    """`findings` decide; `steps` say what a run would do, in order."""
+    """`findings` decide; `rows` are what changes, None where there is nothing to compare with."""
 
     database: str
     backup_id: str
     taken_at: datetime
     findings: tuple[Finding, ...]
-    steps: tuple[str, ...]
+    course: tuple[str, ...]
+    rows: Changes | None = None
 
     @property
     def exit_code(self) -> int:
@@ -77,34 +78,57 @@ class Plan:
         levels = {finding.level for finding in self.findings}
         return 2 if Level.REFUSAL in levels else int(Level.WARNING in levels)
 
-    def refuse(self) -> None:
+    @property
+    def is_refused(self) -> bool:
+        return self.exit_code == 2
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Say what would be done, in order; nothing where it cannot be."""
+        return () if self.is_refused else self.course
+
+    def refuse(self, what: str = "This backup cannot be restored now") -> None:
         """Raise `RefusedError` with every refusal."""
         reasons = [each.text for each in self.findings if each.level is Level.REFUSAL]
         if reasons:
-            raise RefusedError("This backup cannot be restored now: " + " ".join(reasons))
+            raise RefusedError(f"{what}: {' '.join(reasons)}")
 
 
 def make(database: Database, source: Source, now: datetime | None = None) -> Plan:
     """Look at everything; raise `ServerAwayError` when the server cannot be asked."""
     manifest = source.manifest
+    try:
+        findings = tuple(_findings(database, source, now or datetime.now(UTC)))
+    except psycopg.OperationalError:
+        raise ServerAwayError(
+            f"{database.name}: the server went away while it was asked."
+        ) from None
+    steps = _steps(database, manifest)
+    return Plan(database.name, manifest.id, manifest.taken_at, findings, steps)
+
+
+def _findings(database: Database, source: Source, now: datetime) -> Iterator[Finding]:
+    manifest = source.manifest
     with swap.maintenance(database).connect() as connection:
         is_there = database.dbname in swap.numbers(database)
-        findings = [
-            *_key(source),
-            *_server(database, manifest),
-            *_rights(database, connection),
-            *_roles(manifest, connection),
-            *_extensions(manifest, connection),
-            *_collation(database, manifest),
-            *_disk(database, manifest, connection),
-            *(_live(database, connection) if is_there else _nothing_there(database)),
-        ]
-    findings += _lost(database, manifest, now or datetime.now(UTC), is_there=is_there)
+        yield from _stored(source)
+        yield from _server(database, manifest)
+        yield from _rights(database, connection)
+        yield from _roles(manifest, connection)
+        yield from _extensions(manifest, connection)
+        yield from _collation(database, manifest)
+        yield from _disk(database, manifest, connection)
+        yield from live(database, connection) if is_there else _nothing_there(database)
+    yield from _lost(database, manifest, now, is_there=is_there)
     if database.is_console:
-        findings += _master_keys(manifest)
-    return Plan(
-        database.name, manifest.id, manifest.taken_at, tuple(findings), _steps(database, manifest)
-    )
+        yield from _master_keys(manifest)
+
+
+def with_rows(made: Plan, database: Database, manifest: Manifest) -> Plan:
+    """Add which tables would have more or fewer rows; the count takes some seconds at most."""
+    if made.is_refused or database.dbname not in swap.numbers(database):
+        return made
+    return replace(made, rows=rows.changes(database, rows.of_manifest(manifest)))
 
 
 def missing_roles(manifest: Manifest, connection: psycopg.Connection[Any]) -> list[str]:
@@ -114,34 +138,23 @@ def missing_roles(manifest: Manifest, connection: psycopg.Connection[Any]) -> li
     return sorted(wanted - there)
 
 
-def _key(source: Source) -> Iterator[Finding]:
-    """Open each stored copy for real: its header tells whether the key fits."""
+def _stored(source: Source) -> Iterator[Finding]:
     try:
-        wrong = {store.name: _opening(source, store) for store in source.copies()}
+        faults = {store.name: fault(source, store) for store in source.copies()}
     except RecoveryError as exc:
-        yield Finding("key", Level.REFUSAL, str(exc))
+        yield Finding(FILE, Level.REFUSAL, str(exc))
         return
-    if not all(wrong.values()):
-        yield Finding("key", Level.OK, "The backup is there and the key at hand opens it.")
-    level = Level.REFUSAL if all(wrong.values()) else Level.WARNING
-    yield from (Finding("key", level, f"{name}: {text}") for name, text in wrong.items() if text)
-
-
-def _opening(source: Source, store: Store) -> str:
-    """Return why a copy does not open, "" when it does."""
-    try:
-        with source.opened(store) as stored, sealing.open_sealed(stored) as plain:
-            plain.read(512)
-    except RecoveryError as exc:
-        return str(exc)
-    return ""
+    if not all(faults.values()):
+        yield Finding(FILE, Level.OK, "The backup is there, and the encryption key opens it.")
+    level = Level.REFUSAL if all(faults.values()) else Level.WARNING
+    for name, found in faults.items():
+        if found:
+            yield Finding(found.subject, level, f"{name}: {found.text}")
 
 
 def _server(database: Database, manifest: Manifest) -> Iterator[Finding]:
-    there, then = (
-        swap.maintenance(database).server_version // 10_000,
-        manifest.facts.server_version // 10_000,
-    )
+    there = swap.maintenance(database).server_version // 10_000
+    then = manifest.facts.server_version // 10_000
     if there < then:
         text = f"The backup is of PostgreSQL {then}; the server is {there}, which is older."
         yield Finding("server", Level.REFUSAL, text)
@@ -227,23 +240,25 @@ def _free(folder: str) -> int | None:
         return None
 
 
-def _live(database: Database, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+def live(database: Database, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
+    """Say what there is about the live database that matters when its name is taken away."""
     row = connection.execute(SESSIONS, [database.dbname]).fetchone()
     if row and row[0]:
-        yield Finding("sessions", Level.OK, f"{row[0]} sessions are open and end at the swap.")
+        said = (
+            "1 session is open and ends" if row[0] == 1 else f"{row[0]} sessions are open and end"
+        )
+        yield Finding("sessions", Level.OK, f"{said} at the swap.")
     if found := swap.prepared(database):
         text = (
             f"Prepared transactions hold {database.dbname}: {', '.join(found)}. "
             "COMMIT PREPARED or ROLLBACK PREPARED each of them first."
         )
         yield Finding("prepared", Level.REFUSAL, text)
+    held = "Logical replication slots stay with the old database and go on holding its log back"
+    filled = "Subscriptions go on filling the old database"
     for subject, query, what in (
-        (
-            "slots",
-            SLOTS,
-            "Logical replication slots stay with the old database and go on holding its log back",
-        ),
-        ("subscriptions", SUBSCRIPTIONS, "Subscriptions go on filling the old database"),
+        ("slots", SLOTS, held),
+        ("subscriptions", SUBSCRIPTIONS, filled),
     ):
         names = [name for (name,) in connection.execute(query, [database.dbname])]
         if names:
@@ -258,25 +273,13 @@ def _nothing_there(database: Database) -> Iterator[Finding]:
 def _lost(
     database: Database, manifest: Manifest, now: datetime, *, is_there: bool
 ) -> Iterator[Finding]:
-    age = str(now - manifest.taken_at).partition(".")[0]
+    age = time_text((now - manifest.taken_at).total_seconds())
     since = f"{manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC, {age} before this plan"
     kept = "; the database that is replaced keeps it" if is_there else ""
     text = f"What was written since {since}, will be missing{kept}."
     if database.is_console and is_there:
-        text += f" {lost_entries(database, manifest)}"
+        text += f" {own_database.lost_entries(database, manifest)}"
     yield Finding("loss", Level.OK, text)
-
-
-def lost_entries(database: Database, manifest: Manifest) -> str:
-    """Say how many audit entries a database has that the backup has not."""
-    try:
-        with database.connect() as connection:
-            row = connection.execute(NEWER, [manifest.taken_at]).fetchone()
-    except (psycopg.Error, RecoveryError):
-        return "How many audit entries that are cannot be told."
-    count, newest = row or (0, None)
-    ending = f", the newest of {newest.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if newest else ""
-    return f"{count} entries of the audit log are newer than the backup{ending}."
 
 
 def _master_keys(manifest: Manifest) -> Iterator[Finding]:

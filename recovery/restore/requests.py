@@ -46,9 +46,10 @@ def look(backup: Backup) -> Plan:
     found = source.find(backup.pk)
     target = database(found.manifest.database)
     planned = plan.make(target, found)
-    if settings.DATABASE_ADMIN_URL or not target.is_console:
-        return planned
-    return replace(planned, findings=tuple(_left_to_worker(each) for each in planned.findings))
+    if target.is_console and not settings.DATABASE_ADMIN_URL:
+        findings = tuple(_left_to_worker(each) for each in planned.findings)
+        planned = replace(planned, findings=findings)
+    return plan.with_rows(planned, target, found.manifest)
 
 
 def fingerprint(planned: Plan) -> str:

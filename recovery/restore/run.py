@@ -192,7 +192,7 @@ def _exchange(restore: Restore, work: Work) -> Restore:
     lost = ""
     with own_database.in_maintenance(work.database):
         if work.database.is_console and restore.live_oid:
-            lost = plan.lost_entries(work.database, work.manifest)
+            lost = own_database.lost_entries(work.database, work.manifest)
         restore = restore.at(Step.SWAPPING)
         work.say(f"Swapping the names; sessions on {restore.dbname} are ended.")
         try:

@@ -80,6 +80,18 @@ class Restore:
         """Where its backup is unpacked; nothing else is kept there."""
         return settings.RECOVERY_FOLDER / "work" / f"restore-{self.id}"
 
+    @property
+    def ended_at(self) -> datetime:
+        """When it came to where it is."""
+        return datetime.fromisoformat(self.changed_at)
+
+    @property
+    def took_seconds(self) -> float | None:
+        """Seconds from its beginning to its end; of an undone one those of the undo, None if unknown."""
+        if self.step is Step.UNDONE:
+            return self.seconds.get("undo")
+        return (self.ended_at - datetime.fromisoformat(self.started_at)).total_seconds()
+
     def at(self, step: Step, **changes: Any) -> Restore:
         """Return the restore one step on, written down durably; raise `RecoveryError`."""
         after = replace(self, step=step, changed_at=_now(), **changes)
@@ -154,6 +166,16 @@ def every() -> list[Restore]:
     ids = [path.stem for path in folder().glob("*.json") if ID.fullmatch(path.stem)]
     # Not by the id, which counts whole seconds.
     return sorted(map(load, ids), key=lambda each: each.started_at, reverse=True)
+
+
+def last_ended() -> list[Restore]:
+    """Return the last restore of each database that ended in each way; none where none can be read."""
+    try:
+        ended = [each for each in every() if each.step.is_end]
+    except RecoveryError:
+        return []
+    ended.sort(key=lambda each: each.changed_at)
+    return list({(each.database, each.step): each for each in ended}.values())
 
 
 def interrupted(database: str) -> list[Restore]:

@@ -21,6 +21,7 @@ def arguments(parser: CommandParser) -> None:
 def run(
     command: BaseCommand, *, restore_id: str, confirm: str | None, json: bool, **options: Any
 ) -> str:
-    require(state.load(restore_id).dbname, confirm)
+    restore = state.load(restore_id)
+    require(restore.database, restore.dbname, confirm)
     name = undo.discard(restore_id)
     return jsons.dumps({"id": restore_id, "discarded": name}) if json else f"Dropped {name}."

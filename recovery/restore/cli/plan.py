@@ -30,5 +30,7 @@ def run(command: BaseCommand, *, backup_id: str, json: bool, **options: Any) -> 
 
 
 def planned(backup_id: str) -> plan.Plan:
+    """Plan a restore as people see it, with the rows that it would change."""
     found = source.find(backup_id)
-    return plan.make(database(found.manifest.database), found)
+    target = database(found.manifest.database)
+    return plan.with_rows(plan.make(target, found), target, found.manifest)

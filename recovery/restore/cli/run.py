@@ -32,13 +32,17 @@ def run(command: BaseCommand, *, json: bool, **options: Any) -> str:
 
 def confirmation(parser: CommandParser) -> None:
     """Add the option by which scripts confirm what a person confirms by typing."""
-    parser.add_argument("--confirm", metavar="NAME", help="the live database's name, for scripts")
+    parser.add_argument("--confirm", metavar="NAME", help="the live database's name on its server")
 
 
-def confirm(dbname: str, typed: str | None) -> None:
-    """Have the database's name typed; raise `RefusedError` when it is another one, or nobody can."""
+def confirm(name: str, dbname: str, typed: str | None) -> None:
+    """Have the name typed that the server knows; raise `RefusedError` for another one, or nobody.
+
+    `name` is what `backup list` calls the database.
+    """
     if not typed and sys.stdin.isatty():
-        typed = input(f"This is about the live database {dbname}. Type its name to go on: ")
+        known = f", which the console calls {name}" if name != dbname else ""
+        typed = input(f"This is about the live database {dbname}{known}. Type {dbname} to go on: ")
     if typed != dbname:
         raise RefusedError(
             f"Not confirmed: --confirm {dbname}, or typing the name on a terminal, is needed. "
@@ -61,7 +65,8 @@ def say(command: BaseCommand) -> Say:
 def _resumed(command: BaseCommand, options: dict[str, Any]) -> Restore:
     if options["backup_id"]:
         raise RefusedError("Name a backup, or an interrupted restore with --resume; not both.")
-    confirm(state.load(options["resume"]).dbname, options["confirm"])
+    restore = state.load(options["resume"])
+    confirm(restore.database, restore.dbname, options["confirm"])
     return restoring.resume(options["resume"], say(command))
 
 
@@ -74,5 +79,5 @@ def _started(command: BaseCommand, options: dict[str, Any]) -> Restore:
         say(command)(line)
     if made.exit_code and not (options["yes"] or sys.stdin.isatty()):
         raise RefusedError("The plan has warnings: accept them with --yes. Nothing was changed.")
-    confirm(database(made.database).dbname, options["confirm"])
+    confirm(made.database, database(made.database).dbname, options["confirm"])
     return restoring.run(options["backup_id"], say(command))

@@ -4,12 +4,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from recovery.restore import state
+from recovery.restore import describe, state
 from recovery.restore import undo as undoing
 from recovery.restore.cli.run import confirm as require
 from recovery.restore.cli.run import confirmation, say, shown
 
-HELP = "put the replaced database back; the restored one is kept"
+HELP = "show what it would do; put the replaced database back; the restored one is kept"
 
 
 def arguments(parser: CommandParser) -> None:
@@ -21,5 +21,10 @@ def arguments(parser: CommandParser) -> None:
 def run(
     command: BaseCommand, *, restore_id: str, confirm: str | None, json: bool, **options: Any
 ) -> str:
-    require(state.load(restore_id).dbname, confirm)
+    restore = state.load(restore_id)
+    made = undoing.look(restore)
+    made.refuse(undoing.CANNOT)
+    for line in describe.undo_lines(restore, made):
+        say(command)(line)
+    require(restore.database, restore.dbname, confirm)
     return shown(undoing.undo(restore_id, say(command)), json=json)

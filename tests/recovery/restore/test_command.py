@@ -95,3 +95,47 @@ def test_a_restore_that_has_ended_is_not_resumed(shop, backup, restore):
 
     with pytest.raises(CommandError, match="has ended"):
         restore("run", "--resume", done.id, "--confirm", shop.dbname)
+
+
+def test_a_person_types_the_name_that_the_server_knows(shop, backup, monkeypatch):
+    asked = []
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "shop")
+
+    with pytest.raises(CommandError, match=f"--confirm {shop.dbname}"):
+        call_command("restore", "run", backup.id)
+
+    assert asked == [
+        f"This is about the live database {shop.dbname}, which the console calls shop. "
+        f"Type {shop.dbname} to go on: "
+    ]
+
+
+@pytest.mark.parametrize("verb", ["plan", "run", "undo"])
+def test_a_server_that_is_away_is_a_sentence(verb, shop, backup, settings):
+    done = run.run(backup.id)
+    settings.BACKUP_DATABASES = "shop=postgresql://clerk:hunter2@127.0.0.1:9/shop"
+
+    with pytest.raises(CommandError, match=r"^shop: .*127\.0\.0\.1:9") as refusal:
+        call_command("restore", verb, done.id if verb == "undo" else backup.id)
+
+    assert refusal.value.returncode == 2
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_the_plan_shows_which_rows_change_and_a_refused_one_no_steps(
+    shop, backup, backups_folder, capsys
+):
+    call_command("restore", "plan", backup.id)
+    assert "  public.line: 1,001 rows now, 1,000 then: 1 will be missing" in (
+        capsys.readouterr().out.splitlines()
+    )
+
+    (backups_folder / "shop" / backup.file).unlink()
+    with pytest.raises(SystemExit) as ended:
+        call_command("restore", "plan", backup.id)
+
+    shown = capsys.readouterr().out
+    assert ended.value.code == 2
+    assert "REFUSED  stored file: " in shown
+    assert "It would:" not in shown

@@ -1,10 +1,13 @@
+import shutil
 from dataclasses import replace
 
+import psycopg
 import pytest
+from pyrage.x25519 import Identity
 
 from compliance_site.foundation.secret_text import SecretText
 from recovery import programs
-from recovery.backups import source
+from recovery.backups import catalogue, source
 from recovery.backups.source import Source
 from recovery.exceptions import ProgramError, RefusedError, ServerAwayError
 from recovery.restore import plan
@@ -96,4 +99,81 @@ def test_open_sessions_are_counted(shop, found, admin_url):
     with shop.connect():
         made = plan.make(shop, found)
 
-    assert any("1 sessions are open" in each.text for each in made.findings)
+    assert any("1 session is open and ends" in each.text for each in made.findings)
+
+
+@pytest.fixture
+def stored_file(backups_folder, backup):
+    return backups_folder / "shop" / backup.file
+
+
+def cut_off(path, settings):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def changed_header(path, settings):
+    sealed = bytearray(path.read_bytes())
+    # Within the part of the header that is for the key.
+    sealed[sealed.index(b"X25519") + 60] ^= 1
+    path.write_bytes(sealed)
+
+
+def removed(path, settings):
+    path.unlink()
+
+
+def another_key(path, settings):
+    settings.BACKUP_IDENTITY = str(Identity.generate())
+
+
+def no_key(path, settings):
+    settings.BACKUP_IDENTITY = ""
+
+
+@pytest.mark.parametrize(
+    ("harm", "subject", "words"),
+    [
+        (cut_off, "stored file", "The file is damaged: it has"),
+        (changed_header, "stored file", "The file is damaged"),
+        (removed, "stored file", "No such file"),
+        (another_key, "encryption key", "is not encrypted for the key in BACKUP_IDENTITY"),
+        (no_key, "encryption key", "BACKUP_IDENTITY is empty"),
+    ],
+)
+def test_a_backup_that_does_not_open_says_whether_file_or_key_is_to_blame(
+    harm, subject, words, shop, found, stored_file, settings
+):
+    harm(stored_file, settings)
+
+    made = plan.with_rows(plan.make(shop, found), shop, found.manifest)
+
+    refusals = [each for each in made.findings if each.level is Level.REFUSAL]
+    assert [each.subject for each in refusals] == [subject]
+    assert words in refusals[0].text
+    # What cannot be done is not described.
+    assert (made.steps, made.rows) == ((), None)
+
+
+def test_a_damaged_copy_beside_a_whole_one_is_a_warning(shop, backup, settings, tmp_path):
+    second = tmp_path / "second"
+    shutil.copytree(settings.BACKUP_STORAGE_PATH[0], second)
+    settings.BACKUP_STORAGE_PATH = (*settings.BACKUP_STORAGE_PATH, str(second))
+    catalogue.refresh()
+    cut_off(second / "shop" / backup.file, settings)
+
+    made = plan.make(shop, source.find(backup.id))
+
+    said = [(each.subject, str(each.level)) for each in made.findings][:2]
+    assert said == [("stored file", "ok"), ("stored file", "warning")]
+    assert made.steps
+
+
+def test_a_server_that_goes_away_meanwhile_is_said(shop, found, monkeypatch):
+    def broken(*given):
+        raise psycopg.OperationalError("password=hunter2")
+
+    monkeypatch.setattr(plan, "missing_roles", broken)
+
+    with pytest.raises(ServerAwayError, match="shop: the server went away") as refusal:
+        plan.make(shop, found)
+    assert "hunter2" not in str(refusal.value)
