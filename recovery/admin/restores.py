@@ -19,6 +19,7 @@ from recovery import tasks
 from recovery.admin.pages import for_operators, for_readers, may_act, page
 from recovery.admin.restore_progress import moment
 from recovery.backups import catalogue
+from recovery.databases import database
 from recovery.exceptions import RecoveryError
 from recovery.models import Backup, RestoreRequest, RestoreRequestState
 from recovery.restore import requests, state
@@ -45,19 +46,22 @@ class Decision:
 
 
 class TypedForm(forms.Form):
-    """The database's name, typed: nobody replaces the wrong one by a slip; and the plan that was seen."""
+    """The name typed that the server knows, so that nobody replaces the wrong one by a slip; and
+    the plan that was seen.
+    """
 
     name = forms.CharField(widget=forms.TextInput({"autocomplete": "off", "spellcheck": "false"}))
     seen = forms.CharField(widget=forms.HiddenInput(), required=False, max_length=10_000)
 
-    def __init__(self, database: str, data: Any = None) -> None:
+    def __init__(self, known_as: str, data: Any = None) -> None:
         super().__init__(data)
-        self.database = database
+        self.known_as = known_as
+        self.dbname = _dbname(known_as)
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]
-        if name != self.database:
-            raise forms.ValidationError(f"That is not the database; type {self.database}.")
+        if name != self.dbname:
+            raise forms.ValidationError(f"That is not the database; type {self.dbname}.")
         return name
 
 
@@ -132,6 +136,14 @@ def decide(request: HttpRequest, id: int, decision: str) -> HttpResponse:
         return _decided(request, asked, chosen)
     context = _plan_context(planned, problem) | {"asked": asked, "decision": chosen, "form": form}
     return page(request, "restore_decide.html", f"{chosen.label} request {id}", **context)
+
+
+def _dbname(known_as: str) -> str:
+    """Return what the server calls a database; its own name for one that is configured no more."""
+    try:
+        return database(known_as).dbname
+    except RecoveryError:
+        return known_as
 
 
 def _restores() -> tuple[list[tuple[Restore, datetime | None]], str]:

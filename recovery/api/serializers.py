@@ -149,10 +149,30 @@ class FindingSerializer(serializers.Serializer[Any]):
     text = serializers.CharField()
 
 
+class RowChangeSerializer(serializers.Serializer[Any]):
+    """A table; `now` or `after` is null where there is no such table."""
+
+    table = serializers.CharField()
+    now = serializers.IntegerField(allow_null=True)
+    after = serializers.IntegerField(allow_null=True)
+    isEstimate = serializers.BooleanField()
+
+
+class RowChangesSerializer(serializers.Serializer[Any]):
+    changes = RowChangeSerializer(many=True, help_text="At most ten, the largest first.")
+    more = serializers.IntegerField(help_text="How many other tables change.")
+    notes = serializers.ListField(child=serializers.CharField())
+
+
 class RestorePlanSerializer(serializers.Serializer[Any]):
     id = serializers.CharField()
     database = serializers.CharField()
     takenAt = serializers.CharField()
     exitCode = serializers.IntegerField(help_text="0 all is well, 1 warnings, 2 it cannot be done.")
     findings = FindingSerializer(many=True)
-    steps = serializers.ListField(child=serializers.CharField())
+    steps = serializers.ListField(
+        child=serializers.CharField(), help_text="None where it cannot be done."
+    )
+    rows = RowChangesSerializer(
+        allow_null=True, help_text="Null where it cannot be done, or there is no live database."
+    )

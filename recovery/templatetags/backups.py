@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from django import template
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from recovery.backups.progress import size_text, time_text
 
@@ -14,6 +16,20 @@ register = template.Library()
 @register.filter
 def size(count: int | None) -> str:
     return "\N{EN DASH}" if count is None else size_text(count)
+
+
+@register.filter
+def commands(sentence: str) -> SafeString:
+    """Return a sentence in which what stands in backticks is code."""
+    parts = sentence.split("`")
+    return format_html_join(
+        "",
+        "{}",
+        (
+            (format_html("<code>{}</code>", part) if place % 2 else part,)
+            for place, part in enumerate(parts)
+        ),
+    )
 
 
 @register.filter

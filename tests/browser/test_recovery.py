@@ -57,6 +57,12 @@ def fits(page):
     return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
+def confirm(page, url):
+    """Type the name that the server knows, as the page asks for it."""
+    name = url.rpartition("/")[2]
+    page.get_by_label(f"Type {name} to confirm").fill(name)
+
+
 def photograph(page, name):
     """Keep pictures where somebody asked for them."""
     if folder := os.environ.get("SCREENSHOTS"):
@@ -92,7 +98,7 @@ def test_two_operators_restore_a_database_and_watch_it_finish(orders, worker, op
     ana.get_by_text("What was written since").wait_for()
     photograph(ana, "ask")
     ana.get_by_label("Reason").fill("Somebody deleted customers.")
-    ana.get_by_label("Type orders to confirm").fill("orders")
+    confirm(ana, orders)
     ana.get_by_role("button", name="Ask for the restore").click()
     heading(ana, "Waits for a second operator: restore of orders")
     assert ana.get_by_role("link", name="Approve…").count() == 0
@@ -104,7 +110,7 @@ def test_two_operators_restore_a_database_and_watch_it_finish(orders, worker, op
     heading(ben, "Approve: restore of orders to")
     ben.get_by_text("What was written since").wait_for()
     photograph(ben, "approve")
-    ben.get_by_label("Type orders to confirm").fill("orders")
+    confirm(ben, orders)
     ben.get_by_role("button", name="Approve").click()
 
     # By itself, without a click.
@@ -144,12 +150,12 @@ def test_the_consoles_own_restore_is_followed_beyond_the_loss_of_ones_session(
     ana.get_by_role("link", name="Restore…").click()
     ana.get_by_text("entries of the audit log are newer than the backup").wait_for()
     ana.get_by_label("Reason").fill("An attacker was in it.")
-    ana.get_by_label("Type console to confirm").fill("console")
+    confirm(ana, console_database)
     ana.get_by_role("button", name="Ask for the restore").click()
     heading(ana, "Waits for a second operator")
     ben.goto(ana.url)
     ben.get_by_role("link", name="Approve…").click()
-    ben.get_by_label("Type console to confirm").fill("console")
+    confirm(ben, console_database)
     ben.get_by_role("button", name="Approve").click()
 
     # Ben signed in after the backup: his session is not in it.

@@ -10,8 +10,9 @@ from kombu.exceptions import OperationalError
 from audit.models import AuditLog
 from compliance_site.foundation.roles import Role
 from recovery import tasks
+from recovery.databases import database
 from recovery.models import RestoreRequest, RestoreRequestState
-from recovery.restore import requests, state
+from recovery.restore import requests, state, undo
 from recovery.restore.state import Step
 
 pytestmark = pytest.mark.django_db
@@ -54,16 +55,21 @@ def asked(ana, backup):
 def ask(browser, backup, **said):
     page = f"{BACKUPS}{backup.pk}/restore/"
     seen = browser.get(page).context["fingerprint"]
-    said = {"reason": "Rows were deleted.", "name": "orders", "seen": seen} | said
+    said = {"reason": "Rows were deleted.", "name": dbname(), "seen": seen} | said
     return browser.post(page, said, follow=True)
 
 
-def decide(browser, asked, decision, name="orders"):
+def dbname():
+    """Return what the server calls the database, which the console calls "orders"."""
+    return database("orders").dbname
+
+
+def decide(browser, asked, decision, name=""):
     page = f"{RESTORES}{asked.pk}/{decision}/"
     answer = browser.get(page, follow=True)
     if "fingerprint" not in answer.context:
         return answer
-    said = {"name": name, "seen": answer.context["fingerprint"]}
+    said = {"name": name or dbname(), "seen": answer.context["fingerprint"]}
     return browser.post(page, said, follow=True)
 
 
@@ -85,6 +91,36 @@ def test_the_plan_says_what_is_lost_before_anything_is_asked_for(ana, backup):
     assert not RestoreRequest.objects.exists()
 
 
+def test_the_plan_shows_the_rows_that_change_and_commands_as_such(ana, backup, orders):
+    with orders.connect() as connection:
+        connection.execute("DELETE FROM customers WHERE id > 3")
+
+    shown = text_of(ana.get(f"{BACKUPS}{backup.pk}/restore/"))
+
+    assert '<td class="mono">public.customers</td>' in shown
+    assert "497 come back" in shown
+    assert "<code>manage.py restore undo</code> puts it back" in shown
+    assert f'Type <b class="mono">{orders.dbname}</b> to confirm' in shown
+    assert "the console calls it orders" in shown
+
+
+def test_a_plan_that_is_refused_shows_no_steps(ana, backup, places):
+    for place in places:
+        (place / "orders" / f"{backup.pk}.tar.age").unlink()
+
+    shown = text_of(ana.get(f"{BACKUPS}{backup.pk}/restore/"))
+
+    assert "<b>stored file</b>" in shown
+    assert "It would:" not in shown
+    assert 'class="loss"' not in shown
+
+
+def test_what_is_configured_no_more_can_still_be_rejected(ben, asked, settings):
+    settings.BACKUP_DATABASES = ""
+
+    assert "It is rejected" in text_of(decide(ben, asked, "reject", name="orders"))
+
+
 def test_one_asks_and_it_waits_for_another(ana, asked, sent):
     shown = text_of(ana.get(f"{RESTORES}{asked.pk}/change/"))
 
@@ -98,7 +134,7 @@ def test_one_asks_and_it_waits_for_another(ana, asked, sent):
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ({"name": "order"}, "That is not the database; type orders."),
+        ({"name": "orders"}, "That is not the database; type backup_"),
         ({"reason": ""}, "This field is required."),
         ({"seen": "[]"}, "Something has changed since you looked."),
     ],
@@ -188,7 +224,7 @@ def test_the_approver_sees_the_plan_anew(ben, asked, backup, places, sent):
     for place in places:
         (place / "orders" / f"{backup.pk}.tar.age").unlink()
 
-    answer = ben.post(page, {"name": "orders", "seen": seen})
+    answer = ben.post(page, {"name": dbname(), "seen": seen})
 
     assert "It cannot be restored as it is." in text_of(answer)
     assert sent == []
@@ -240,6 +276,19 @@ def test_a_worker_restores_what_was_approved_once(ben, asked, sent, orders):
     assert (done["requestedBy"], done["approvedBy"]) == ("ana", "ben")
     log = AuditLog.objects.filter(action="RESTORE", details__contains=asked.restore_id).first()
     assert (log.actor_type, log.actor) == ("user", "ben")
+
+
+def test_what_was_discarded_is_not_offered_to_be_undone(ben, asked, sent):
+    decide(ben, asked, "approve")
+    asked.refresh_from_db()
+    tasks.restore_requested(asked.pk)
+    page = f"{RESTORES}of/{asked.restore_id}/"
+    assert "If it was a mistake" in text_of(ben.get(page))
+
+    undo.discard(asked.restore_id)
+
+    assert "If it was a mistake" not in text_of(ben.get(page))
+    assert "restore undo" not in text_of(ben.get(page))
 
 
 def test_the_page_of_a_restore_needs_none_of_the_consoles_rows(ben, asked, sent):

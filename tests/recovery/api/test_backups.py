@@ -329,6 +329,33 @@ def test_the_plan_of_a_restore_says_what_is_lost(operator, backup):
 
     assert (plan["database"], plan["exitCode"]) == ("orders", 0)
     assert any("will be missing" in finding["text"] for finding in plan["findings"])
+    assert plan["steps"][0].startswith(f"unpack {backup.pk}")
+
+
+def test_the_plan_of_a_restore_has_the_rows_that_change(operator, backup, orders):
+    with orders.connect() as connection:
+        connection.execute("DELETE FROM customers WHERE id > 3")
+
+    plan = operator.get(f"/backups/{backup.pk}/restore-plan").json()
+
+    assert plan["rows"] == {
+        "changes": [
+            {"table": "public.customers", "now": 3, "after": 500, "isEstimate": False},
+        ],
+        "more": 0,
+        "notes": ["Rows that were changed in place are not counted."],
+    }
+
+
+def test_the_plan_of_what_cannot_be_restored_has_no_steps(operator, backup, places):
+    for place in places:
+        (place / "orders" / f"{backup.pk}.tar.age").unlink()
+
+    plan = operator.get(f"/backups/{backup.pk}/restore-plan").json()
+
+    assert (plan["exitCode"], plan["steps"], plan["rows"]) == (2, [], None)
+    refused = [each["subject"] for each in plan["findings"] if each["level"] == "refusal"]
+    assert refused == ["stored file"] * len(places)
 
 
 @pytest.mark.parametrize("role", [Role.AUDITOR, Role.SECURITY_OFFICER])
