@@ -34,6 +34,7 @@ from recovery.health.results import Figures, Status
 from recovery.models import Backup, BackupKind, BackupState
 from recovery.physical import configured
 from recovery.physical.recovery_point import FRESH_SECONDS, status
+from recovery.restore import state
 
 RATED = timedelta(days=30)
 LEVEL = {Status.HEALTHY: 1.0, Status.DEGRADED: 0.5, Status.UNHEALTHY: 0.0}
@@ -82,6 +83,7 @@ class RecoveryCollector(Collector):
         yield _health()
         yield _connection_errors()
         yield from _recovery_point()
+        yield from _restores()
         try:
             with asking_database():
                 families = [*_of_backups(), *_of_slots(), _failovers()]
@@ -111,6 +113,25 @@ def _recovery_point() -> list[Metric]:
         if seconds is not None:
             age.add_metric((CONSOLE,), seconds)
     return [expected, age]
+
+
+def _restores() -> list[Metric]:
+    """Tell from the state files when a restore last ended in each way, and how long it took."""
+    labels = ["database", "outcome"]
+    ended = GaugeMetricFamily(
+        "restore_last_timestamp_seconds",
+        "When a restore last was done, undone or failed.",
+        labels=labels,
+    )
+    took = GaugeMetricFamily(
+        "restore_last_duration_seconds", "Seconds that it, or its undo, took.", labels=labels
+    )
+    for restore in state.last_ended():
+        outcome = (restore.database, str(restore.step))
+        ended.add_metric(outcome, restore.ended_at.timestamp())
+        if (seconds := restore.took_seconds) is not None:
+            took.add_metric(outcome, seconds)
+    return [ended, took]
 
 
 def _connection_errors() -> Metric:

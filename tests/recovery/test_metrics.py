@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,6 +15,8 @@ from compliance_site.foundation.scraping import asking_database, scrape
 from recovery import metrics, metrics_store
 from recovery.models import Backup, BackupState
 from recovery.physical.recovery_point import PhysicalStatus
+from recovery.restore import state
+from recovery.restore.state import Step
 
 CONSOLE = {"database": "console"}
 
@@ -183,6 +186,65 @@ def test_metrics_are_served_under_the_documents_names(make_backup, client):
     assert "failover_events 0.0" in lines
     assert "database_connection_errors 0.0" in lines
     assert "audit_spool_entries 0.0" in lines
+
+
+ENDS = ("restore_last_timestamp_seconds", "restore_last_duration_seconds")
+
+
+@pytest.fixture
+def restored(folder):
+    """Write a restore's state down, as it began and ended."""
+
+    def write(step, minute, took=30.0, **facts):
+        began = datetime(2026, 11, 23, 14, minute, tzinfo=UTC)
+        restore = state.new("orders", "20261123T020000Z-3f9ac1", dbname="shop_db", actor="ana")
+        replace(
+            restore,
+            step=step,
+            started_at=began.isoformat(),
+            changed_at=(began + timedelta(seconds=took)).isoformat(),
+            **facts,
+        ).save()
+        return began.timestamp() + took
+
+    return write
+
+
+@pytest.mark.django_db
+def test_the_last_restore_is_told_by_how_it_ended(registry, restored):
+    restored(Step.DONE, 1)
+    done = restored(Step.DONE, 5, took=42.5)
+    failed = restored(Step.FAILED, 9)
+    undone = restored(Step.UNDONE, 20, took=600, seconds={"unpacked": 9.0, "undo": 0.2})
+    restored(Step.LOADED, 30)
+
+    told = {
+        outcome: tuple(
+            registry.get_sample_value(name, {"database": "orders", "outcome": outcome})
+            for name in ENDS
+        )
+        for outcome in ("done", "failed", "undone", "loaded")
+    }
+
+    assert told == {
+        "done": (done, 42.5),
+        "failed": (failed, 30),
+        "undone": (undone, 0.2),
+        "loaded": (None, None),
+    }
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("damaged", [None, "{"])
+def test_without_a_restore_that_can_be_read_there_is_none_to_tell(registry, damaged, restored):
+    if damaged:
+        restored(Step.DONE, 1)
+        (state.folder() / "20261123T140000Z-3f9ac1.json").write_text(damaged)
+
+    families = {family.name: family.samples for family in registry.collect()}
+
+    assert [families[name] for name in ENDS] == [[], []]
+    assert registry.get_sample_value("recovery_up") == 1
 
 
 @pytest.fixture
