@@ -10,6 +10,8 @@ class RecoveryConfig(AppConfig):
 
         from recovery.health import heartbeat
         from recovery.metrics import RecoveryCollector
+        from recovery.restore import holding
 
         heartbeat.connect()
+        holding.connect()
         REGISTRY.register(RecoveryCollector())
