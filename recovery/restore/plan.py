@@ -140,16 +140,14 @@ def missing_roles(manifest: Manifest, connection: psycopg.Connection[Any]) -> li
 
 def _stored(source: Source) -> Iterator[Finding]:
     try:
-        faults = {store.name: fault(source, store) for store in source.copies()}
+        faults = [fault(source, store) for store in source.copies()]
     except RecoveryError as exc:
         yield Finding(FILE, Level.REFUSAL, str(exc))
         return
-    if not all(faults.values()):
+    if not all(faults):
         yield Finding(FILE, Level.OK, "The backup is there, and the encryption key opens it.")
-    level = Level.REFUSAL if all(faults.values()) else Level.WARNING
-    for name, found in faults.items():
-        if found:
-            yield Finding(found.subject, level, f"{name}: {found.text}")
+    level = Level.REFUSAL if all(faults) else Level.WARNING
+    yield from (Finding(each.subject, level, each.text) for each in faults if each)
 
 
 def _server(database: Database, manifest: Manifest) -> Iterator[Finding]:

@@ -133,8 +133,8 @@ def no_key(path, settings):
 @pytest.mark.parametrize(
     ("harm", "subject", "words"),
     [
-        (cut_off, "stored file", "The file is damaged: it has"),
-        (changed_header, "stored file", "The file is damaged"),
+        (cut_off, "stored file", "The sealed file is damaged: it has"),
+        (changed_header, "stored file", "The sealed file is damaged"),
         (removed, "stored file", "No such file"),
         (another_key, "encryption key", "is not encrypted for the key in BACKUP_IDENTITY"),
         (no_key, "encryption key", "BACKUP_IDENTITY is empty"),
