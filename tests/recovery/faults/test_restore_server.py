@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -11,11 +12,13 @@ import psycopg
 import pytest
 
 from compliance_site.foundation import embedded
+from compliance_site.foundation.deadline import deadline
 from compliance_site.foundation.embedded import postgres
 from compliance_site.foundation.embedded.home import find_home
 from recovery.backups import source
 from recovery.exceptions import RefusedError
 from recovery.restore import plan, run, state, undo
+from recovery.restore import rows as counting
 from recovery.restore.plan import Level
 from recovery.restore.state import Step
 from tests.recovery.shop import url_of
@@ -47,11 +50,22 @@ class Server:
 
     def kill(self):
         """Kill -9 the server and all its processes."""
-        postmaster = postgres.find(find_home(self.var))
-        processes = [postmaster, *postmaster.children()]
+        processes = self._processes()
         for process in processes:
             process.kill()
         psutil.wait_procs(processes, 10)
+
+    def freeze(self):
+        for process in self._processes():
+            process.suspend()
+
+    def thaw(self):
+        for process in self._processes():
+            process.resume()
+
+    def _processes(self):
+        postmaster = postgres.find(find_home(self.var))
+        return [postmaster, *postmaster.children()]
 
     def remove(self):
         embedded.remove(self.var)
@@ -146,3 +160,25 @@ def test_a_logical_slot_stays_with_the_old_database_and_that_is_said(shop, backu
     assert of == [(done.before,)]
     assert undo.discard(done.id) == done.before
     assert run_sql("postgres", "SELECT count(*) FROM pg_replication_slots") == [(0,)]
+
+
+def test_a_server_that_freezes_while_rows_are_counted_is_left_and_that_is_said(
+    server, shop, monkeypatch
+):
+    @contextmanager
+    def frozen(descriptor, seconds):
+        server.freeze()
+        with deadline(descriptor, seconds):
+            yield
+
+    monkeypatch.setattr(counting, "deadline", frozen)
+    monkeypatch.setattr(counting, "LONGEST_SECONDS", 1.0)
+    try:
+        found = counting.changes(shop, {})
+    finally:
+        server.thaw()
+
+    assert found.notes == (
+        "Which tables have more or fewer rows now cannot be told: "
+        "the server did not answer within 1 s.",
+    )
