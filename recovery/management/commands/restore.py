@@ -3,11 +3,15 @@ from __future__ import annotations
 from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
+import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from recovery.exceptions import RecoveryError
 from recovery.restore.cli import subcommands
 
+WENT_AWAY = (
+    "The database server went away meanwhile. `manage.py restore status` shows how far it came."
+)
 EXAMPLES = """examples:
   manage.py restore plan 20261123T020000Z-3f9ac1      what it would do, and what speaks against it
   manage.py restore run 20261123T020000Z-3f9ac1       asks for the database's name, then does it
@@ -43,3 +47,6 @@ class Command(BaseCommand):
             return str(subcommands()[verb].run(self, **options))
         except RecoveryError as exc:
             raise CommandError(str(exc), returncode=2) from exc
+        except psycopg.OperationalError:
+            # Without the driver's text, and without its trace.
+            raise CommandError(WENT_AWAY, returncode=2) from None

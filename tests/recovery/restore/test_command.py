@@ -1,9 +1,10 @@
 import json
 
+import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 
-from recovery.restore import plan, run, state
+from recovery.restore import compare, plan, run, state
 
 pytestmark = pytest.mark.usefixtures("committed_db", "actor")
 
@@ -139,3 +140,17 @@ def test_the_plan_shows_which_rows_change_and_a_refused_one_no_steps(
     assert ended.value.code == 2
     assert "REFUSED  stored file: " in shown
     assert "It would:" not in shown
+
+
+def test_a_server_that_goes_away_meanwhile_is_a_sentence(shop, backup, monkeypatch):
+    def broken(*given, **options):
+        raise psycopg.OperationalError("password=hunter2")
+
+    monkeypatch.setattr(compare, "differences", broken)
+
+    with pytest.raises(CommandError, match="The database server went away") as refusal:
+        call_command("restore", "run", backup.id, "--confirm", shop.dbname)
+
+    assert refusal.value.returncode == 2
+    assert refusal.value.__cause__ is None
+    assert "hunter2" not in str(refusal.value)
