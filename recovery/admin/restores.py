@@ -53,10 +53,10 @@ class TypedForm(forms.Form):
     name = forms.CharField(widget=forms.TextInput({"autocomplete": "off", "spellcheck": "false"}))
     seen = forms.CharField(widget=forms.HiddenInput(), required=False, max_length=10_000)
 
-    def __init__(self, known_as: str, data: Any = None) -> None:
+    def __init__(self, known_as: str, backup_id: str, data: Any = None) -> None:
         super().__init__(data)
         self.known_as = known_as
-        self.dbname = _dbname(known_as)
+        self.dbname = _dbname(known_as, backup_id)
 
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]
@@ -92,7 +92,7 @@ def listing(request: HttpRequest) -> HttpResponse:
 def ask(request: HttpRequest, id: str) -> HttpResponse:
     """Show the plan of a restore; ask for it once it was seen and the database's name typed."""
     backup = catalogue.find(id)
-    form = AskForm(backup.database, request.POST if request.method == "POST" else None)
+    form = AskForm(backup.database, backup.pk, request.POST if request.method == "POST" else None)
     planned, problem = _plan(backup)
     if form.is_valid() and _is_seen(form, planned):
         try:
@@ -130,7 +130,9 @@ def decide(request: HttpRequest, id: int, decision: str) -> HttpResponse:
     asked = get_object_or_404(RestoreRequest, pk=id)
     if chosen not in _offered(request, asked):
         return refuse(request, _why_not(request, asked), REQUEST_PAGE, id)
-    form = TypedForm(asked.database, request.POST if request.method == "POST" else None)
+    form = TypedForm(
+        asked.database, asked.backup_id, request.POST if request.method == "POST" else None
+    )
     planned, problem = _plan_for(asked) if chosen is APPROVE else (None, "")
     if form.is_valid() and (chosen is not APPROVE or _is_seen(form, planned)):
         return _decided(request, asked, chosen)
@@ -138,12 +140,13 @@ def decide(request: HttpRequest, id: int, decision: str) -> HttpResponse:
     return page(request, "restore_decide.html", f"{chosen.label} request {id}", **context)
 
 
-def _dbname(known_as: str) -> str:
-    """Return what the server calls a database; its own name for one that is configured no more."""
+def _dbname(known_as: str, backup_id: str) -> str:
+    """Return what the server calls a database, or called it in a backup of one that is not known here."""
     try:
         return database(known_as).dbname
     except RecoveryError:
-        return known_as
+        names = Backup.objects.filter(pk=backup_id).values_list("manifest__dbname", flat=True)
+        return names.first() or known_as
 
 
 def _restores() -> tuple[list[tuple[Restore, datetime | None]], str]:

@@ -116,9 +116,10 @@ def test_a_plan_that_is_refused_shows_no_steps(ana, backup, places):
 
 
 def test_what_is_configured_no_more_can_still_be_rejected(ben, asked, settings):
+    name = dbname()
     settings.BACKUP_DATABASES = ""
 
-    assert "It is rejected" in text_of(decide(ben, asked, "reject", name="orders"))
+    assert "It is rejected" in text_of(decide(ben, asked, "reject", name=name))
 
 
 def test_one_asks_and_it_waits_for_another(ana, asked, sent):
