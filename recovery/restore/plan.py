@@ -111,7 +111,7 @@ def _findings(database: Database, source: Source, now: datetime) -> Iterator[Fin
     manifest = source.manifest
     with swap.maintenance(database).connect() as connection:
         is_there = database.dbname in swap.numbers(database)
-        yield from _stored(source)
+        yield from stored(source)
         yield from _server(database, manifest)
         yield from _rights(database, connection)
         yield from _roles(manifest, connection)
@@ -138,7 +138,8 @@ def missing_roles(manifest: Manifest, connection: psycopg.Connection[Any]) -> li
     return sorted(wanted - there)
 
 
-def _stored(source: Source) -> Iterator[Finding]:
+def stored(source: Source) -> Iterator[Finding]:
+    """Say of every stored copy whether it is there and opens."""
     try:
         faults = [fault(source, store) for store in source.copies()]
     except RecoveryError as exc:
