@@ -96,6 +96,7 @@ def _progress(restore_id: str) -> dict[str, Any]:
     restore = _loaded(restore_id, is_announced=asked is not None)
     is_interrupted = restore is not None and describe.is_interrupted(restore)
     is_over = restore is not None and (restore.step.is_end or is_interrupted)
+    kept = describe.kept_now(restore) if restore else ""
     done = _done(restore)
     is_late = asked is not None and asked.decided_at is not None and _is_late(asked.decided_at)
     return {
@@ -112,7 +113,9 @@ def _progress(restore_id: str) -> dict[str, Any]:
         "began_at": moment(restore.started_at) if restore else None,
         "changed_at": moment(restore.changed_at) if restore else None,
         "taken_at": moment(restore.taken_at) if restore else None,
-        "kept": describe.kept_now(restore) if restore and restore.step.is_end else "",
+        "kept": kept,
+        # Where only the worker reaches the server, this page cannot tell that it was discarded.
+        "is_undoable": restore is not None and restore.step is Step.DONE and kept != "",
         "refresh": 0 if is_over or (restore is None and is_late) else SOON_SECONDS,
         "mark": f"{restore.step if restore else 'waiting'} {is_interrupted}",
     }

@@ -73,7 +73,7 @@ def restore_json(restore: Restore) -> dict[str, Any]:
         "startedAt": restore.started_at,
         "changedAt": restore.changed_at,
         "takenAt": restore.taken_at,
-        "keeps": kept_now(restore),
+        "keeps": kept_now(restore) or "",
         "reason": restore.reason,
         "notes": list(restore.notes),
         "seconds": restore.seconds,
@@ -97,11 +97,11 @@ def is_interrupted(restore: Restore) -> bool:
     return not restore.step.is_end and not state.is_running()
 
 
-def kept_now(restore: Restore) -> str:
-    """Return the database that a restore keeps, "" for none, or when the server cannot say it."""
+def kept_now(restore: Restore) -> str | None:
+    """Return the database that a restore keeps, "" for none, None when the server does not say it."""
     if not restore.step.is_end:
         return ""
     try:
         return kept(restore, swap.numbers(database(restore.database)))
     except RecoveryError:
-        return ""
+        return None

@@ -292,6 +292,15 @@ def test_what_was_discarded_is_not_offered_to_be_undone(ben, asked, sent):
     assert "restore undo" not in text_of(ben.get(page))
 
 
+def test_where_the_server_is_not_reached_undoing_is_offered(ben, places, settings):
+    settings.BACKUP_DATABASES = "orders=postgresql://u:p@127.0.0.1:9/orders"
+    done = state.new("orders", BACKUP_ID, dbname="orders", actor="ben").at(
+        Step.DONE, taken_at="2026-11-23T02:00:00+00:00", live_oid=1
+    )
+
+    assert f"restore undo {done.id}" in text_of(ben.get(f"{RESTORES}of/{done.id}/"))
+
+
 def test_the_page_of_a_restore_needs_none_of_the_consoles_rows(ben, asked, sent):
     decide(ben, asked, "approve")
     asked.refresh_from_db()
