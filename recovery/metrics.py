@@ -41,7 +41,8 @@ LEVEL = {Status.HEALTHY: 1.0, Status.DEGRADED: 0.5, Status.UNHEALTHY: 0.0}
 STORED = Q(state=BackupState.STORED)
 FAILED = Q(state=BackupState.FAILED)
 # Taken away since, but it had succeeded.
-SUCCEEDED = STORED | Q(state=BackupState.REMOVED, finished_at__isnull=False)
+TAKEN_AWAY = (BackupState.REMOVED, BackupState.MISSING)
+SUCCEEDED = STORED | Q(state__in=TAKEN_AWAY, finished_at__isnull=False)
 
 
 @dataclass(frozen=True)

@@ -204,6 +204,7 @@ def _moves(known: Details) -> bool:
 TONES = {
     BackupState.STORED.value: "good",
     BackupState.FAILED.value: "bad",
+    BackupState.MISSING.value: "bad",
     BackupState.QUEUED.value: "warn",
     BackupState.RUNNING.value: "warn",
 }

@@ -14,7 +14,7 @@ from recovery.backups import facts
 from recovery.backups.index import ID, PIN, VERIFIED, refresh
 from recovery.backups.manifest import Manifest, parse
 from recovery.exceptions import StoreError, UnknownBackupError
-from recovery.models import Backup
+from recovery.models import Backup, BackupState
 from recovery.stores.base import Store
 
 __all__ = [
@@ -33,8 +33,9 @@ def find(backup_id: str) -> Backup:
     """Return a backup by its id; raise `UnknownBackupError` naming the nearest."""
     if ID.fullmatch(backup_id):
         backup = Backup.objects.filter(pk=backup_id).first()
-        if backup is None:
-            refresh()
+        # What is missing may have come back.
+        if backup is None or backup.state == BackupState.MISSING:
+            refresh(backup.database if backup else None)
             backup = Backup.objects.filter(pk=backup_id).first()
         if backup:
             return backup

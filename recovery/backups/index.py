@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
+
 from recovery import stores
-from recovery.backups import facts
+from recovery.backups import facts, missing
 from recovery.backups.manifest import LONGEST, Manifest, parse
+from recovery.backups.missing import GONE, NO_FILE, NO_MANIFEST, REMOVED, TAKEN
 from recovery.databases import databases
 from recovery.exceptions import DamagedError, RecoveryError, StoreError
 from recovery.models import Backup, BackupState
@@ -19,7 +22,6 @@ from recovery.stores.base import Store
 
 ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
 VERIFIED, PIN = "verified", "pin"
-GONE = "It is not there any more."
 INCOMPLETE = "The sealed file has {} bytes instead of {}."
 # Who entered what another console made, or this one before it was restored.
 IMPORTER = "catalogue"
@@ -46,6 +48,10 @@ class _Seen:
     def having(self, backup_id: str) -> list[Store]:
         return [store for store, names in self.names.items() if self._is_whole(backup_id, names)]
 
+    def absence(self, backup_id: str) -> dict[str, str]:
+        """Return by the name of each store why it has no whole backup, "" where it has."""
+        return {store.name: self._absence(backup_id, store) for store in self.names}
+
     def fact(self, backup_id: str, name: str) -> dict[str, Any] | None:
         """Return a fact from the first store with one that is signed for this backup."""
         file = f"{self.database}/{backup_id}.{name}.json"
@@ -57,20 +63,30 @@ class _Seen:
                 self.problems.append(f"{store.name}/{file}: {exc}")
         return None
 
+    def _absence(self, backup_id: str, store: Store) -> str:
+        names, stem = self.names[store], f"{self.database}/{backup_id}"
+        if self._is_whole(backup_id, names):
+            return ""
+        if f"{stem}.json" in names:
+            return NO_FILE
+        return NO_MANIFEST if f"{stem}.tar.age" in names else GONE
+
     def _is_whole(self, backup_id: str, names: set[str]) -> bool:
         stem = f"{self.database}/{backup_id}"
         return f"{stem}.json" in names and f"{stem}.tar.age" in names
 
 
-def refresh(database: str | None = None) -> tuple[str, ...]:
+def refresh(
+    database: str | None = None, *, absent: BackupState = BackupState.MISSING
+) -> tuple[str, ...]:
     """Bring the table up to what the stores have; return what could not be read, a sentence each.
 
-    Unknown backups are entered, missing ones marked as removed. A store that does not answer
-    changes nothing of what is known of it.
+    Unknown backups are entered. What no store has any more becomes `absent`, and people are told
+    of what is missing. A store that does not answer changes nothing of what is known of it.
     """
     places = stores.stores()
     names = _database_names() if database is None else [database]
-    problems = [problem for name in names for problem in _refresh(name, places)]
+    problems = [problem for name in names for problem in _refresh(name, places, absent)]
     return tuple(dict.fromkeys(problems))
 
 
@@ -88,13 +104,24 @@ def _database_names() -> list[str]:
     return sorted({*databases(), *used})
 
 
-def _refresh(database: str, places: Sequence[Store]) -> list[str]:
+def _refresh(database: str, places: Sequence[Store], absent: BackupState) -> list[str]:
+    expected = Backup.objects.expected().filter(database=database)
+    # Asked before the stores are: what is stored meanwhile is not missing in them.
+    before = set(expected.values_list("pk", flat=True))
     seen = _look(database, places)
     known = {backup.pk: backup for backup in Backup.objects.filter(database=database)}
-    for backup_id in sorted(seen.ids() - _complete(known.values())):
+    found = seen.ids()
+    for backup_id in sorted(found - _complete(known.values())):
         _import(backup_id, known.get(backup_id), seen)
-    for backup in Backup.objects.stored().filter(database=database):
-        _bring_up(backup, seen)
+    # Read after them: what retention takes away meanwhile says so.
+    rows = [backup for backup in expected.all() if backup.pk in before | found]
+    were = {backup.pk: _fields(backup) for backup in rows}
+    for backup in rows:
+        _bring_up(backup, seen, absent)
+    with transaction.atomic():
+        gone = [backup for backup in rows if _is_missing_now(backup, were[backup.pk])]
+        if gone:
+            missing.tell(database, gone)
     return seen.problems
 
 
@@ -127,7 +154,7 @@ def _import(backup_id: str, known: Backup | None, seen: _Seen) -> None:
         except RecoveryError as exc:
             seen.problems.append(f"{store.name}/{seen.database}/{backup_id}: {exc}")
             continue
-        _enter(manifest, json.loads(content), seen)
+        _enter(manifest, json.loads(content), _copies(known, seen.absence(backup_id)))
         return
 
 
@@ -139,7 +166,7 @@ def _belonging(content: bytes, database: str, backup_id: str) -> Manifest:
     return manifest
 
 
-def _enter(manifest: Manifest, content: dict[str, Any], seen: _Seen) -> None:
+def _enter(manifest: Manifest, content: dict[str, Any], copies: dict[str, str]) -> None:
     Backup.objects.update_or_create(
         pk=manifest.id,
         defaults={
@@ -149,7 +176,7 @@ def _enter(manifest: Manifest, content: dict[str, Any], seen: _Seen) -> None:
             "finished_at": manifest.finished_at,
             "size_bytes": manifest.size,
             "manifest": content,
-            "copies": {store.name: "" for store in seen.having(manifest.id)},
+            "copies": copies,
             "reason": "",
         },
         create_defaults={
@@ -160,36 +187,53 @@ def _enter(manifest: Manifest, content: dict[str, Any], seen: _Seen) -> None:
             "finished_at": manifest.finished_at,
             "size_bytes": manifest.size,
             "manifest": content,
-            "copies": {store.name: "" for store in seen.having(manifest.id)},
+            "copies": copies,
             "actor_type": "system",
             "actor": IMPORTER,
         },
     )
 
 
-def _bring_up(backup: Backup, seen: _Seen) -> None:
-    """Compare a stored backup with what is where, and with the facts beside it."""
-    before = (backup.copies, backup.state, backup.verified_at, backup.pinned_at, backup.pin_reason)
-    backup.copies = _copies(backup, seen)
-    if "" not in backup.copies.values():
+def _bring_up(backup: Backup, seen: _Seen, absent: BackupState) -> None:
+    """Compare a backup with what is where, and with the facts beside it."""
+    if backup.state == BackupState.MISSING and seen.having(backup.pk):
+        # What has come back is not what was there, or it would have been entered.
+        return
+    backup.copies = _copies(backup, seen.absence(backup.pk))
+    if "" in backup.copies.values():
+        _apply_facts(backup, seen)
+    elif REMOVED in backup.copies.values():
         backup.state = BackupState.REMOVED
     elif backup.state == BackupState.STORED:
-        _apply_facts(backup, seen)
-    after = (backup.copies, backup.state, backup.verified_at, backup.pinned_at, backup.pin_reason)
-    if before != after:
-        backup.save(
-            update_fields=["copies", "state", "verified_at", "pinned_at", "pin_reason"],
-        )
+        backup.state = absent
 
 
-def _copies(backup: Backup, seen: _Seen) -> dict[str, str]:
-    having = {store.name for store in seen.having(backup.pk)}
-    asked = {store.name for store in seen.names}
-    # Of a store that is silent, or not configured here, nothing new is known.
+def _is_missing_now(backup: Backup, were: dict[str, Any]) -> bool:
+    """Save what a look changed, unless somebody else did meanwhile; say if it became missing."""
+    fields = _fields(backup)
+    if fields == were or not Backup.objects.filter(pk=backup.pk, **were).update(**fields):
+        return False
+    return backup.state == BackupState.MISSING and were["state"] != BackupState.MISSING
+
+
+def _fields(backup: Backup) -> dict[str, Any]:
+    """Return what a look into the stores may change of a row."""
+    names = ("copies", "state", "verified_at", "pinned_at", "pin_reason")
+    return {name: getattr(backup, name) for name in names}
+
+
+def _copies(known: Backup | None, absence: dict[str, str]) -> dict[str, str]:
+    """Return what is known of each store, and why those that were asked have it not, "" if they do.
+
+    Of a store that is silent, or not configured here, nothing new is known.
+    """
+    expected = (BackupState.STORED, BackupState.MISSING)
+    before = known.copies if known and known.state in expected else {}
     copies = {
-        name: reason or GONE if name in asked else reason for name, reason in backup.copies.items()
+        name: absence.get(name, reason) if reason in ("", *TAKEN) else reason
+        for name, reason in before.items()
     }
-    return copies | dict.fromkeys(having, "")
+    return copies | {name: "" for name, reason in absence.items() if not reason}
 
 
 def _apply_facts(backup: Backup, seen: _Seen) -> None:

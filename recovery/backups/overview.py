@@ -119,6 +119,8 @@ def _warnings(
     *,
     is_configured: bool,
 ) -> Iterator[str]:
+    if missing := sum(each.state == BackupState.MISSING for each in backups):
+        yield f"{missing} of its backups cannot be found any more; retention did not remove them."
     if not is_configured:
         yield "It is not configured any more: no further backup is made."
     elif not settings.ENABLE_AUTOMATED_BACKUPS:
@@ -172,7 +174,11 @@ def _days(backups: Iterable[Backup], now: datetime) -> tuple[Day, ...]:
 def _kind(backup: Backup) -> DayKind:
     if backup.state == BackupState.STORED:
         return DayKind.VERIFIED if backup.verified_at else DayKind.STORED
-    kinds = {BackupState.REMOVED: DayKind.REMOVED, BackupState.FAILED: DayKind.FAILED}
+    kinds = {
+        BackupState.REMOVED: DayKind.REMOVED,
+        BackupState.MISSING: DayKind.REMOVED,
+        BackupState.FAILED: DayKind.FAILED,
+    }
     return kinds.get(BackupState(backup.state), DayKind.NONE)
 
 

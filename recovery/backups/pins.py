@@ -27,7 +27,8 @@ def pin(backup: Backup, reason: str) -> dict[str, str]:
 
 def unpin(backup: Backup) -> dict[str, str]:
     """Let retention decide about a backup again; returns like `pin`."""
-    failures = catalogue.remove_fact(backup, catalogue.PIN)
+    is_there = backup.state != BackupState.MISSING
+    failures = catalogue.remove_fact(backup, catalogue.PIN) if is_there else {}
     backup.pinned_at, backup.pin_reason = None, ""
     backup.save(update_fields=["pinned_at", "pin_reason"])
     _record(backup, pinned=False)

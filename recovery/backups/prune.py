@@ -15,8 +15,9 @@ import audit
 from audit.models import Action
 from recovery import stores
 from recovery.backups import catalogue, lock
-from recovery.backups.index import GONE, ID, PIN, VERIFIED
+from recovery.backups.index import ID, PIN, VERIFIED
 from recovery.backups.memory import remembered
+from recovery.backups.missing import GONE, NO_FILE, REMOVED, TAKEN
 from recovery.backups.retention import Break, Candidate, Decision, Policy, decide
 from recovery.databases import databases
 from recovery.exceptions import RecoveryError, ServerAwayError, StoreError
@@ -30,7 +31,6 @@ MANIFEST, SEALED = ".json", ".tar.age"
 SUFFIXES = (MANIFEST, f".{PIN}.json", f".{VERIFIED}.json", SEALED)
 # A backup of which the manifest is still to come began later than that, or has its lock.
 ORPHANED_AFTER = timedelta(days=1)
-REMOVED = "Retention removed it."
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,25 @@ def _plan(now: datetime, breaks: tuple[Break, ...]) -> Plan:
         candidates += _candidates(database, names, problems)
         orphans += _orphans(database, names, now, problems)
     decisions = decide(candidates, policy, now, breaks)
+    lost = _missing()
+    # They stand in for none that is there.
+    both = decide([*candidates, *lost], policy, now, breaks) if lost else []
+    decisions += [each for each in both if each.backup in lost and not each.is_kept]
     return Plan(tuple(decisions), tuple(orphans), tuple(dict.fromkeys(problems)))
+
+
+def _missing() -> list[Candidate]:
+    """Return what would be looked for no longer if retention dropped it, were it there."""
+    rows = Backup.objects.filter(state=BackupState.MISSING, kind=BackupKind.LOGICAL)
+    return [
+        Candidate(
+            id=backup.pk,
+            database=backup.database,
+            taken_at=backup.started_at,
+            is_pinned=backup.pinned_at is not None,
+        )
+        for backup in rows.defer("manifest")
+    ]
 
 
 def _names(database: str, problems: list[str]) -> dict[Store, set[str]]:
@@ -174,7 +192,7 @@ def _is_left_over(backup: Backup | None, store: Store) -> bool:
     """
     if backup is None or backup.state == BackupState.RUNNING:
         return False
-    return backup.state == BackupState.FAILED or backup.copies.get(store.name, GONE) != GONE
+    return backup.state == BackupState.FAILED or backup.copies.get(store.name, GONE) not in TAKEN
 
 
 def _id(file: str) -> str:
@@ -199,7 +217,7 @@ def _is_being_made(database: str, problems: list[str]) -> bool:
 
 def _remove(decision: Decision, pruned: Pruned) -> None:
     backup = Backup.objects.get(pk=decision.backup.id)
-    places = catalogue.copies_of(backup)
+    places = [*catalogue.copies_of(backup), *_left_in(backup)]
     details = {
         "database": backup.database,
         "takenAt": decision.backup.taken_at.isoformat(),
@@ -210,14 +228,15 @@ def _remove(decision: Decision, pruned: Pruned) -> None:
     # Recorded before the files, which no transaction brings back, are removed.
     audit.record(Action.PRUNE, resource=f"/backups/{backup.pk}", details=details)
     # And noted, so that what an interruption leaves is known to be ours.
-    backup.copies |= dict.fromkeys((store.name for store in places), REMOVED)
+    before = backup.copies
+    backup.copies = before | dict.fromkeys((store.name for store in places), REMOVED)
     backup.save(update_fields=["copies"])
     for store in places:
         try:
             for suffix in SUFFIXES:
                 store.delete(f"{backup.database}/{backup.pk}{suffix}")
         except StoreError as exc:
-            backup.copies[store.name] = ""
+            backup.copies[store.name] = before[store.name]
             pruned.problems.append(f"Backup {backup.pk} is not removed everywhere: {exc}")
     if "" not in backup.copies.values():
         backup.state = BackupState.REMOVED
@@ -228,6 +247,11 @@ def _remove(decision: Decision, pruned: Pruned) -> None:
             text = f"Backup {backup.pk} stays in {name}, which is not in BACKUP_STORAGE_PATH."
             pruned.problems.append(text)
     backup.save(update_fields=["copies", "state"])
+
+
+def _left_in(backup: Backup) -> list[Store]:
+    """Return the stores that have a manifest whose sealed file somebody took away."""
+    return [store for store in stores.stores() if backup.copies.get(store.name) == NO_FILE]
 
 
 def _remove_orphan(orphan: Orphan, pruned: Pruned) -> None:

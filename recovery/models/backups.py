@@ -18,18 +18,24 @@ class BackupState(models.TextChoices):
     RUNNING = "running"
     STORED = "stored"
     FAILED = "failed"
-    # It was there, and was taken away by retention or by somebody.
+    # It was there, and retention took it away.
     REMOVED = "removed"
+    # It was there, and somebody else took it away; it is stored again when it comes back.
+    MISSING = "missing"
 
 
 class BackupQuerySet(models.QuerySet["Backup"]):
     def stored(self) -> Self:
         return self.filter(state=BackupState.STORED)
 
+    def expected(self) -> Self:
+        """What stores have, or should have."""
+        return self.filter(state__in=(BackupState.STORED, BackupState.MISSING))
+
     def shown(self) -> Self:
-        """What there is, or will be in a moment."""
-        states = (BackupState.STORED, BackupState.RUNNING, BackupState.QUEUED)
-        return self.filter(state__in=states)
+        """What there is, should be, or will be in a moment."""
+        gone = (BackupState.FAILED, BackupState.REMOVED)
+        return self.exclude(state__in=gone)
 
 
 class Backup(models.Model):

@@ -24,6 +24,7 @@ from recovery.backups import attempts, catalogue
 from recovery.backups.manifest import Manifest
 from recovery.databases import Database
 from recovery.exceptions import RecoveryError, RefusedError
+from recovery.models import BackupState
 from recovery.restore.state import Restore
 
 logger = logging.getLogger(__name__)
@@ -175,7 +176,8 @@ def _listed() -> Iterator[str]:
     try:
         # The restored table has its own backup as it was while it was made: under way.
         attempts.close_dead()
-        yield from catalogue.refresh()
+        # It also has backups that retention removed since, which are not missing.
+        yield from catalogue.refresh(absent=BackupState.REMOVED)
     except (DatabaseError, RecoveryError) as exc:
         cause = type(exc).__name__
         yield f"The list of backups is as old as the backup ({cause}): run `manage.py backup list`."

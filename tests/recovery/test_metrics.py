@@ -76,6 +76,7 @@ def test_the_catalogue_is_what_is_told(make_backup, registry):
     make_backup(finished_at=verified_at - timedelta(days=1), verified_at=verified_at)
     make_backup(state=BackupState.FAILED, reason="The disk is full.")
     make_backup(state=BackupState.REMOVED, verified_at=stored_at)
+    make_backup(state=BackupState.MISSING, verified_at=stored_at, size_bytes=1)
     make_backup(state=BackupState.RUNNING, finished_at=None)
     make_backup(state=BackupState.FAILED, started_at=timezone.now() - timedelta(days=31))
 
@@ -89,7 +90,7 @@ def test_the_catalogue_is_what_is_told(make_backup, registry):
             "backup_size_bytes",
         )
     } == {
-        "backup_success_rate": 0.75,
+        "backup_success_rate": 0.8,
         "backup_failures_total": 2,
         "backup_last_success_timestamp_seconds": stored_at.timestamp(),
         "backup_last_verified_timestamp_seconds": verified_at.timestamp(),

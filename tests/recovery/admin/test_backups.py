@@ -64,6 +64,7 @@ def test_a_database_with_a_young_verified_backup_is_fine(make_row):
             "does one serve the queue",
         ),
         ({"database": "gone"}, "not configured any more"),
+        ({"state": BackupState.MISSING}, "1 of its backups cannot be found any more"),
     ],
 )
 def test_a_card_says_what_is_amiss(overrides, words, make_row):

@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 import pytest
 
 from compliance_site.foundation import master_key
-from recovery.backups import catalogue, facts, index, pins
+from compliance_site.foundation.notices.models import Notice
+from recovery.backups import catalogue, facts, index, missing, pins
 from recovery.backups.create import create
+from recovery.backups.missing import GONE, NO_FILE, REMOVED
 from recovery.databases import database
 from recovery.exceptions import (
     DamagedError,
@@ -15,7 +17,8 @@ from recovery.exceptions import (
     StoreError,
     UnknownBackupError,
 )
-from recovery.models import Backup
+from recovery.models import Backup, BackupState
+from recovery.stores.local import LocalStore
 
 pytestmark = pytest.mark.django_db
 
@@ -62,19 +65,147 @@ def test_refreshing_again_changes_nothing(backup):
     assert list(Backup.objects.values()) == before
 
 
-def test_a_backup_taken_away_everywhere_is_removed_and_may_come_back(backup, places, tmp_path):
+def test_a_backup_taken_away_everywhere_is_missing_and_may_come_back(backup, places, tmp_path):
     shutil.move(places[0] / "orders", tmp_path / "kept")
     shutil.rmtree(places[1] / "orders")
 
     catalogue.refresh("orders")
     backup.refresh_from_db()
-    assert backup.state == "removed"
+    assert backup.state == "missing"
+    assert backup.copies == {str(place): GONE for place in places}
 
     shutil.move(tmp_path / "kept", places[0] / "orders")
+    found = catalogue.find(backup.pk)
+    assert found.state == "stored"
+    assert found.copies == {str(places[0]): "", str(places[1]): GONE}
+
+
+def test_people_are_told_once_of_what_is_missing(backup, places, tmp_path):
+    for place in places:
+        (place / "orders" / f"{backup.pk}.tar.age").rename(tmp_path / f"{place.name}.kept")
+
+    catalogue.refresh()
+    catalogue.refresh()
+
+    notice = Notice.objects.get()
+    assert notice.subject == "A backup of orders cannot be found any more"
+    assert f"{backup.pk}: {places[0]}: {NO_FILE} {places[1]}: {NO_FILE}" in notice.body
+    assert notice.urgency == "urgent"
+
+    # A second time, it is told a second time.
+    sealed = places[0] / "orders" / f"{backup.pk}.tar.age"
+    (tmp_path / "first.kept").rename(sealed)
+    catalogue.refresh()
+    sealed.unlink()
+    catalogue.refresh()
+    assert Notice.objects.count() == 2
+
+
+def test_one_notice_names_all_that_went_together(orders, places, monkeypatch):
+    monkeypatch.setattr(missing, "MOST_NAMED", 1)
+    made = [create(orders).id, create(orders).id]
+    for place in places:
+        shutil.rmtree(place / "orders")
+
     catalogue.refresh("orders")
+
+    notice = Notice.objects.get()
+    assert notice.subject == "2 backups of orders cannot be found any more"
+    assert sum(each in notice.body for each in made) == 1
+    assert "and 1 more" in notice.body
+
+
+def test_what_comes_back_cut_off_stays_missing(backup, places):
+    sealed = [place / "orders" / f"{backup.pk}.tar.age" for place in places]
+    whole = sealed[0].read_bytes()
+    for file in sealed:
+        file.unlink()
+    catalogue.refresh()
+    sealed[0].write_bytes(whole[:100])
+
+    problems = catalogue.refresh()
+
+    assert f"100 bytes instead of {backup.size_bytes}" in problems[0]
     backup.refresh_from_db()
-    assert backup.state == "stored"
-    assert backup.copies == {str(places[0]): ""}
+    assert backup.state == "missing"
+    assert "" not in backup.copies.values()
+
+
+def test_what_is_stored_while_the_stores_are_read_is_not_missing(
+    orders, places, settings, monkeypatch
+):
+    settings.BACKUP_STORAGE_PATH = [str(places[0])]
+    list_names, made = LocalStore.names, []
+
+    def names(store, database):
+        found = list(list_names(store, database))
+        if not made:
+            made.append("")
+            made[0] = create(orders).id
+        return found
+
+    create(orders)
+    monkeypatch.setattr(LocalStore, "names", names)
+    catalogue.refresh("orders")
+
+    assert Backup.objects.get(pk=made[0]).state == "stored"
+    assert not Notice.objects.exists()
+
+
+def test_what_retention_removes_while_a_list_is_made_is_not_missing(backup, places, monkeypatch):
+    """It wrote its row after this look had read it: the row is not written over."""
+    apply_facts = index._apply_facts
+
+    def meanwhile(row, seen):
+        Backup.objects.filter(pk=row.pk).update(
+            state="removed", copies=dict.fromkeys(row.copies, REMOVED)
+        )
+        apply_facts(row, seen)
+
+    monkeypatch.setattr(index, "_apply_facts", meanwhile)
+    pins.pin(backup, "for a change that is to be saved")
+    Backup.objects.filter(pk=backup.pk).update(pinned_at=None, pin_reason="")
+    catalogue.refresh("orders")
+
+    backup.refresh_from_db()
+    assert (backup.state, backup.pin_reason) == ("removed", "")
+
+
+def test_what_retention_removed_stays_removed(backup, places):
+    for place in places:
+        shutil.rmtree(place / "orders")
+    Backup.objects.update(copies={str(places[0]): REMOVED, str(places[1]): ""})
+
+    catalogue.refresh("orders")
+
+    backup.refresh_from_db()
+    assert backup.state == "removed"
+    assert not Notice.objects.exists()
+
+
+def test_a_restored_table_misses_nothing_that_was_removed_since(backup, places):
+    for place in places:
+        shutil.rmtree(place / "orders")
+
+    catalogue.refresh(absent=BackupState.REMOVED)
+
+    backup.refresh_from_db()
+    assert backup.state == "removed"
+    assert not Notice.objects.exists()
+
+
+def test_a_missing_backup_may_be_unpinned(backup, places):
+    pins.pin(backup, "keep")
+    for place in places:
+        shutil.rmtree(place / "orders")
+    found = catalogue.find(backup.pk)
+    catalogue.refresh()
+    found.refresh_from_db()
+
+    assert pins.unpin(found) == {}
+
+    found.refresh_from_db()
+    assert (found.state, found.pinned_at) == ("missing", None)
 
 
 def test_a_store_that_does_not_answer_erases_nothing(backup, places):
