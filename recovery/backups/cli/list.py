@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import json as jsons
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from recovery.backups import attempts, catalogue
+from recovery import databases, stores
+from recovery.backups import attempts, catalogue, missing
+from recovery.backups.columns import columns
 from recovery.backups.progress import size_text
 from recovery.models import Backup, BackupState
 
 HELP = "the backups that there are, as the stores have them"
+HEADER = ("ID", "DATABASE", "BEGAN (UTC)", "SIZE", "STATE", "VERIFIED", "IN", "")
+SIZE = HEADER.index("SIZE")
 
 
 def arguments(parser: CommandParser) -> None:
@@ -25,12 +30,17 @@ def run(
     problems = catalogue.refresh(database)
     for problem in problems:
         command.stderr.write(problem)
-    backups = Backup.objects.all() if all else Backup.objects.shown()
+    found = Backup.objects.all() if all else Backup.objects.shown()
     if database is not None:
-        backups = backups.filter(database=database)
-    if json:
-        return jsons.dumps({"backups": [as_json(each) for each in backups], "problems": problems})
-    return "\n".join(_line(each) for each in backups) or "There are no backups."
+        _require_known(database)
+        found = found.filter(database=database)
+    backups = list(found)
+    places = {store.name for store in stores.stores()}
+    shown = _as_json(backups, problems) if json else _text(backups, places)
+    if complaint := " ".join(_complaints(backups, places, problems)):
+        command.stdout.write(shown)
+        raise CommandError(complaint)
+    return shown
 
 
 def as_json(backup: Backup) -> dict[str, Any]:
@@ -50,15 +60,62 @@ def as_json(backup: Backup) -> dict[str, Any]:
     }
 
 
-def _line(backup: Backup) -> str:
-    size = size_text(backup.size_bytes) if backup.size_bytes else "-"
-    where = ", ".join(store for store, reason in backup.copies.items() if not reason)
-    marks = [
-        "" if backup.state == BackupState.STORED else backup.state,
-        f"verified {backup.verified_at:%Y-%m-%d}" if backup.verified_at else "not verified",
-        f"pinned: {backup.pin_reason}" if backup.pinned_at else "",
-        backup.reason,
-    ]
-    said = ", ".join(mark for mark in marks if mark)
-    taken = f"{backup.started_at:%Y-%m-%d %H:%M:%S}"
-    return f"{backup.pk}  {backup.database:<12} {taken}  {size:>10}  {where or '-'}  ({said})"
+def _require_known(name: str) -> None:
+    """Raise `UnknownDatabaseError` for a name that is not configured and has no backups."""
+    if not Backup.objects.filter(database=name).exists():
+        databases.database(name)
+
+
+def _complaints(
+    backups: Sequence[Backup], places: Collection[str], problems: Sequence[str]
+) -> Iterator[str]:
+    """Say why the list, though it is shown, is not as it should be."""
+    if gone := sum(backup.state == BackupState.MISSING for backup in backups):
+        yield f"Backups that are missing, and that retention did not remove: {gone}."
+    if lacking := sum(bool(_lacking(backup, places)) for backup in backups):
+        yield f"Backups that are not in every place where they should be: {lacking}."
+    if problems and not _is_first_look():
+        yield "The list may be incomplete: not everything could be read."
+
+
+def _is_first_look() -> bool:
+    """Tell a console that never had backups: the first one makes the folders."""
+    return not Backup.objects.exists() and not any(store.is_there() for store in stores.stores())
+
+
+def _as_json(backups: Sequence[Backup], problems: Sequence[str]) -> str:
+    return jsons.dumps({"backups": [as_json(each) for each in backups], "problems": problems})
+
+
+def _text(backups: Sequence[Backup], places: Collection[str]) -> str:
+    if not backups:
+        return "There are no backups."
+    return columns(HEADER, *(_row(each, places) for each in backups), right=[SIZE])
+
+
+def _row(backup: Backup, places: Collection[str]) -> tuple[str, ...]:
+    return (
+        backup.pk,
+        backup.database,
+        f"{backup.started_at:%Y-%m-%d %H:%M:%S}",
+        size_text(backup.size_bytes) if backup.size_bytes else "-",
+        backup.state,
+        f"{backup.verified_at:%Y-%m-%d}" if backup.verified_at else "no",
+        ", ".join(store for store, reason in backup.copies.items() if not reason) or "-",
+        "; ".join(_notes(backup, places)),
+    )
+
+
+def _notes(backup: Backup, places: Collection[str]) -> Iterator[str]:
+    if backup.state == BackupState.MISSING:
+        yield f"missing: {missing.reasons(backup)}"
+    if lacking := _lacking(backup, places):
+        yield f"not everywhere: {missing.in_words(lacking)}"
+    if backup.pinned_at:
+        yield f"pinned: {backup.pin_reason}"
+    if backup.reason:
+        yield backup.reason
+
+
+def _lacking(backup: Backup, places: Collection[str]) -> dict[str, str]:
+    return missing.lacking(backup, places) if backup.state == BackupState.STORED else {}

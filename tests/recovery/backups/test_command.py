@@ -5,6 +5,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from recovery.backups.create import create
+from recovery.backups.progress import size_text
 from recovery.models import Backup
 
 pytestmark = pytest.mark.django_db
@@ -33,13 +34,17 @@ def test_a_sentence_says_what_was_made(orders):
 def test_the_list_shows_size_places_checks_and_pins(backup, places):
     said("pin", backup.pk, "--reason", "before the migration")
 
-    (line,) = said("list").splitlines()
+    header, line = said("list").splitlines()
 
-    assert line.startswith(f"{backup.pk}  orders")
-    assert f"{places[0]}, {places[1]}" in line
-    assert line.endswith("(not verified, pinned: before the migration)")
+    assert header.split() == ["ID", "DATABASE", "BEGAN", "(UTC)", "SIZE", "STATE", "VERIFIED", "IN"]
+    assert line.startswith(f"{backup.pk}  orders  ")
+    size = size_text(backup.size_bytes)
+    cells = {"BEGAN": f"{backup.started_at:%Y-%m-%d %H:%M:%S}", "STATE": "stored", "VERIFIED": "no"}
+    assert all(line.index(cell) == header.index(name) for name, cell in cells.items())
+    assert line.index(size) + len(size) == header.index("SIZE") + len("SIZE")
+    assert line.endswith(f"{places[0]}, {places[1]}  pinned: before the migration")
     said("unpin", backup.pk)
-    assert said("list").splitlines()[0].endswith("(not verified)")
+    assert said("list").splitlines()[1].endswith(f"no        {places[0]}, {places[1]}")
 
 
 def test_the_list_as_json_is_one_object(backup, places):
@@ -87,11 +92,74 @@ def test_the_help_has_examples_and_exit_codes(capsys):
     assert "exit codes:" in shown
 
 
+def refused(*arguments):
+    """Return what an unhappy command printed, and the sentence that it ended with."""
+    output, errors = io.StringIO(), io.StringIO()
+    with pytest.raises(CommandError) as ended:
+        call_command("backup", *arguments, stdout=output, stderr=errors)
+    assert ended.value.returncode == 1
+    return output.getvalue(), errors.getvalue(), str(ended.value)
+
+
 def test_a_store_that_cannot_be_read_is_told_beside_the_list(backup, places):
     (places[0] / "orders").rename(places[0] / "away")
     (places[0] / "orders").write_text("no folder")
-    errors = io.StringIO()
 
-    call_command("backup", "list", stdout=io.StringIO(), stderr=errors)
+    shown, errors, sentence = refused("list")
 
-    assert f"{places[0]}: Not a directory" in errors.getvalue()
+    assert backup.pk in shown
+    assert f"{places[0]}: Not a directory" in errors
+    assert sentence == "The list may be incomplete: not everything could be read."
+
+
+def test_a_place_that_is_gone_ends_the_list_with_1_and_the_json_stays_last(backup, places):
+    places[0].rename(places[0].with_name("unplugged"))
+
+    shown, _, sentence = refused("list", "--json")
+
+    last = json.loads(shown.splitlines()[-1])
+    assert [each["id"] for each in last["backups"]] == [backup.pk]
+    assert last["problems"][0].startswith(f"{places[0]}: No such file or directory")
+    assert "may be incomplete" in sentence
+
+
+def test_a_backup_that_somebody_took_away_is_still_listed(backup, places):
+    for place in places:
+        (place / "orders" / f"{backup.pk}.tar.age").unlink()
+
+    shown, _, sentence = refused("list")
+
+    assert f"missing: {places[0]}: Its sealed file is not there any more, its manifest is." in shown
+    assert f"{places[1]}: Its sealed file" in shown
+    assert sentence == "Backups that are missing, and that retention did not remove: 1."
+    last = json.loads(refused("list", "orders", "--json")[0].splitlines()[-1])
+    assert [each["state"] for each in last["backups"]] == ["missing"]
+
+
+def test_a_backup_that_one_place_lacks_is_told(backup, places):
+    (places[1] / "orders" / f"{backup.pk}.json").unlink()
+
+    shown, _, sentence = refused("list")
+
+    assert f"not everywhere: {places[1]}: Its manifest is not there any more" in shown
+    assert sentence == "Backups that are not in every place where they should be: 1."
+
+
+def test_a_place_that_is_configured_no_more_lacks_nothing(backup, places, settings):
+    (places[1] / "orders" / f"{backup.pk}.json").unlink()
+    refused("list")
+    settings.BACKUP_STORAGE_PATH = [str(places[0])]
+
+    assert backup.pk in said("list")
+
+
+def test_the_list_of_an_unknown_database_names_the_nearest(orders):
+    with pytest.raises(CommandError, match=r"No database of this name .* Did you mean orders\?"):
+        said("list", "order")
+    assert said("list", "orders").strip() == "There are no backups."
+
+
+def test_a_database_that_is_configured_no_more_is_listed(backup, settings):
+    settings.BACKUP_DATABASES = ""
+
+    assert backup.pk in said("list", "orders")
