@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json as jsons
+from argparse import SUPPRESS
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -9,11 +10,13 @@ from recovery.backups import prune
 from recovery.backups.cli.explain import as_json, line
 from recovery.backups.progress import size_text
 
-HELP = "show which backups retention would remove, and with --delete remove them"
+HELP = "show which backups retention would remove, and with --yes remove them"
 
 
 def arguments(parser: CommandParser) -> None:
-    parser.add_argument("--delete", action="store_true", help="really remove them")
+    parser.add_argument("--yes", action="store_true", dest="delete", help="really remove them")
+    # As it was called first.
+    parser.add_argument("--delete", action="store_true", help=SUPPRESS)
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")
 
 
@@ -56,7 +59,7 @@ def _text(plan: prune.Plan, pruned: prune.Pruned | None) -> str:
     kept = len(plan.decisions) - len(plan.dropped)
     if pruned is None:
         end = f"{len(plan.dropped)} backups ({size}) would be removed, {kept} kept."
-        end += " Nothing was: repeat with --delete." if lines else ""
+        end += " Nothing was: repeat with --yes." if lines else ""
     else:
         end = f"{len(pruned.removed)} of {len(plan.dropped)} backups ({size}) removed, {kept} kept."
     return "\n".join([*lines, end])

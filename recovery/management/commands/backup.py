@@ -15,11 +15,11 @@ EXAMPLES = """examples:
   manage.py backup show 20261123T020000Z-3f9ac1
   manage.py backup pin 20261123T020000Z-3f9ac1 --reason "before the migration"
   manage.py backup explain                    which rule keeps or drops each
-  manage.py backup prune --delete             remove what no rule keeps; without it only say
+  manage.py backup prune --yes                remove what no rule keeps; without it only say
 
 exit codes:
   0  done, in every store
-  1  failed; or stored, but not in every store
+  1  failed; or stored, but not in every store; or a list that is not complete
   2  wrong usage
   3  another backup of the same database is under way
 """

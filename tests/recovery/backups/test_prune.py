@@ -110,7 +110,7 @@ def test_a_dry_run_says_what_would_go_and_why_and_removes_nothing(make_backup, p
 def test_what_no_rule_keeps_is_removed_from_every_store_and_recorded(make_backup, places):
     kept, old = make_backup(1, verified=True), make_backup(60, verified=True)
 
-    said = told("prune", "--delete")
+    said = told("prune", "--yes")
 
     assert said["removed"] == [old]
     assert all(stored(place) == {kept} for place in places)
@@ -131,7 +131,7 @@ def test_the_last_verified_stays_and_names_are_compared_whole(make_backup, setti
     other = make_backup(70, "audit_archive")
     newest = make_backup(1, "audit")
 
-    assert told("prune", "--delete")["removed"] == [old]
+    assert told("prune", "--yes")["removed"] == [old]
     left = set(Backup.objects.stored().values_list("pk", flat=True))
     assert left == {verified, other, newest}
 
@@ -140,10 +140,10 @@ def test_pins_keep(make_backup):
     make_backup(1, verified=True)
     old = make_backup(60)
     pins.pin(catalogue.find(old), "before the migration")
-    assert told("prune", "--delete")["drop"] == []
+    assert told("prune", "--yes")["drop"] == []
 
     pins.unpin(catalogue.find(old))
-    assert told("prune", "--delete")["removed"] == [old]
+    assert told("prune", "--yes")["removed"] == [old]
 
 
 def test_a_real_backup_is_explained(orders, settings):
@@ -176,14 +176,14 @@ def test_a_store_that_is_away_is_named_and_the_rest_goes_on(make_backup, places)
     places[1].write_text("no folder")
 
     with pytest.raises(CommandError, match=f"Not everything could be done. {places[1]}"):
-        call_command("backup", "prune", "--delete")
+        call_command("backup", "prune", "--yes")
 
     assert old not in stored(places[0])
     assert old in stored(away)
     assert Backup.objects.get(pk=old).state == BackupState.STORED
     places[1].unlink()
     away.rename(places[1])
-    assert told("prune", "--delete")["removed"] == [old]
+    assert told("prune", "--yes")["removed"] == [old]
     assert old not in stored(places[1])
 
 
@@ -358,7 +358,7 @@ def test_what_a_failed_attempt_left_goes_after_a_day(orphan, places):
     put(f"console/{young}.tar.age", b"half")
     Backup.objects.create(pk=young, database="console", state=BackupState.FAILED)
 
-    said = told("prune", "--delete")
+    said = told("prune", "--yes")
 
     assert said["orphansRemoved"] == [f"{place}/console/{orphan}.tar.age" for place in places]
     assert all(stored(place) == {young} for place in places)
@@ -384,12 +384,45 @@ def test_a_backup_whose_manifest_somebody_else_took_away_is_left(make_backup, pl
     assert all(lost in stored(place) for place in places)
 
 
+def lose(backup_id, places):
+    for place in places:
+        (place / "console" / f"{backup_id}.tar.age").unlink()
+    catalogue.refresh()
+
+
+def test_a_missing_backup_is_looked_for_until_retention_would_drop_it(make_backup, places):
+    kept = make_backup(1, verified=True)
+    young, old, pinned = make_backup(20), make_backup(60), make_backup(70)
+    pins.pin(catalogue.find(pinned), "for the audit")
+    for each in (young, old, pinned):
+        lose(each, places)
+
+    said = told("prune", "--yes")
+
+    assert (said["removed"], said["kept"]) == ([old], 1)
+    states = dict(Backup.objects.values_list("pk", "state"))
+    assert states == {kept: "stored", young: "missing", old: "removed", pinned: "missing"}
+    assert all(old not in stored(place) for place in places)
+
+
+def test_a_missing_backup_stands_in_for_no_other(make_backup, places):
+    """Ages count from the newest that is there."""
+    old = make_backup(60)
+    make_backup(55, verified=True)
+    lose(make_backup(1), places)
+
+    pruned = prune.prune()
+
+    assert pruned.removed == []
+    assert all(old in stored(place) for place in places)
+
+
 def test_files_of_others_stay(make_backup, places):
     make_backup(1, verified=True)
     for name in ("README.txt", "notes.json", "20200101T000000Z-zzzzzz.tar.age"):
         (places[0] / "console" / name).write_text("mine")
 
-    told("prune", "--delete")
+    told("prune", "--yes")
 
     assert {"README", "notes", "20200101T000000Z-zzzzzz"} <= stored(places[0])
 
