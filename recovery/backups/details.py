@@ -8,7 +8,7 @@ from functools import cached_property
 from recovery.backups import catalogue, kept
 from recovery.backups.manifest import Manifest, TableFacts
 from recovery.backups.retention import Decision
-from recovery.backups.snapshot import SEQUENCE
+from recovery.backups.snapshot import only_tables
 from recovery.exceptions import RecoveryError
 from recovery.models import Backup, BackupState, Verification
 
@@ -27,9 +27,8 @@ class Details:
 
     @cached_property
     def tables(self) -> list[TableFacts]:
-        """Return the tables, without sequences; those with the most rows first."""
-        counted = self.manifest.tables if self.manifest else ()
-        tables = [table for table in counted if table.rows != SEQUENCE]
+        """Return the tables, those with the most rows first."""
+        tables = only_tables(self.manifest.tables if self.manifest else ())
         return sorted(tables, key=lambda table: (-table.rows, table.schema, table.name))
 
     @property

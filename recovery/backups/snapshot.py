@@ -158,6 +158,14 @@ def tables(
     return (*counted, _large_objects(connection))
 
 
+def only_tables(counted: Iterable[TableFacts]) -> tuple[TableFacts, ...]:
+    """Leave the sequences and the large objects out of what was counted."""
+    objects = (LARGE_OBJECTS.schema, LARGE_OBJECTS.name)
+    return tuple(
+        each for each in counted if each.rows != SEQUENCE and (each.schema, each.name) != objects
+    )
+
+
 def lock(connection: Connection) -> None:
     """Keep the tables as they are until the transaction ends, as pg_dump does.
 

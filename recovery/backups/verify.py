@@ -23,6 +23,7 @@ from compliance_site.foundation.notices.models import Urgency
 from compliance_site.foundation.notices.outbox import notify
 from recovery.backups import catalogue, contents, source
 from recovery.backups.manifest import Manifest
+from recovery.backups.snapshot import only_tables
 from recovery.backups.source import Source
 from recovery.databases import Database, database, databases
 from recovery.exceptions import (
@@ -152,8 +153,8 @@ def _try(found: Source, report: Report, say: Say) -> None:
             wrong = compare.differences(empty, manifest, with_rights=with_rights)
         if wrong:
             raise DamagedError(f"What was restored is not what was backed up: {' '.join(wrong)}")
-    report.tables = len(manifest.tables)
-    report.rows = sum(max(0, table.rows) for table in manifest.tables)
+    tables = only_tables(manifest.tables)
+    report.tables, report.rows = len(tables), sum(table.rows for table in tables)
 
 
 def _fill(empty: Database, manifest: Manifest, folder: Path, report: Report, say: Say) -> bool:

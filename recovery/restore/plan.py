@@ -14,7 +14,7 @@ from django.conf import settings
 
 from compliance_site.foundation.embedded.locks import make_folder
 from recovery import programs
-from recovery.backups import contents
+from recovery.backups import contents, snapshot
 from recovery.backups.manifest import Manifest
 from recovery.backups.progress import size_text, time_text
 from recovery.backups.source import Source
@@ -290,7 +290,7 @@ def _steps(database: Database, manifest: Manifest) -> tuple[str, ...]:
     steps = [
         f"unpack {manifest.id} ({size_text(manifest.size)}) and check every byte of it",
         f"restore it beside {database.dbname}, which goes on serving",
-        f"compare {len(manifest.tables)} tables with the manifest",
+        f"compare {len(snapshot.only_tables(manifest.tables))} tables with the manifest",
         f"rename both at once; sessions on {database.dbname} are ended and may connect again",
         f"keep the old one as {database.dbname}_before_...: `manage.py restore undo` puts it back",
     ]

@@ -14,6 +14,7 @@ from audit.capture.actors import current
 from recovery.backups import contents, source
 from recovery.backups.manifest import Manifest
 from recovery.backups.progress import size_text
+from recovery.backups.snapshot import only_tables
 from recovery.backups.source import Source
 from recovery.databases import Database, database
 from recovery.exceptions import (
@@ -178,7 +179,7 @@ def _load(restore: Restore, work: Work) -> Restore:
 
 def _check(restore: Restore, work: Work) -> Restore:
     """Compare what was restored with the manifest; raise `DamagedError` naming what differs."""
-    work.say(f"Comparing {len(work.manifest.tables)} tables with the manifest.")
+    work.say(f"Comparing {len(only_tables(work.manifest.tables))} tables with the manifest.")
     target = work.beside(restore)
     if found := compare.differences(target, work.manifest, with_rights=True):
         raise DamagedError(f"What was restored is not what was backed up: {' '.join(found)}")

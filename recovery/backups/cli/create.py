@@ -11,6 +11,7 @@ from recovery import databases
 from recovery.backups.attempts import Attempt
 from recovery.backups.create import Created, make
 from recovery.backups.progress import Progress, size_text
+from recovery.backups.snapshot import only_tables
 from recovery.databases import CONSOLE
 from recovery.exceptions import BusyError, RecoveryError
 
@@ -74,7 +75,7 @@ def _sentence(created: Created) -> str:
     where = ", ".join(store for store, reason in created.copies.items() if not reason)
     return (
         f"Backup {manifest.id} of {manifest.database}: {size_text(manifest.size)}, "
-        f"{len(manifest.tables)} tables, in {where}."
+        f"{len(only_tables(manifest.tables))} tables, in {where}."
     )
 
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json as jsons
+import re
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -8,9 +11,11 @@ from django.core.management.base import BaseCommand, CommandParser
 from recovery.backups import catalogue
 from recovery.backups.cli.list import as_json
 from recovery.backups.manifest import Manifest
-from recovery.backups.snapshot import SEQUENCE
+from recovery.backups.progress import moment_text, size_text
+from recovery.backups.snapshot import only_tables
 
 HELP = "what is known of one backup, from its signed manifest"
+CAPITAL = re.compile("[A-Z]")
 
 
 def arguments(parser: CommandParser) -> None:
@@ -25,11 +30,11 @@ def run(command: BaseCommand, *, id: str, json: bool, **options: Any) -> str:
         shown |= _facts(catalogue.manifest_of(backup))
     if json:
         return jsons.dumps(shown)
-    return "\n".join(f"{name:<14} {_text(value)}" for name, value in shown.items())
+    return "\n".join(f"{_words(name):<14} {_text(name, value)}" for name, value in shown.items())
 
 
 def _facts(manifest: Manifest) -> dict[str, Any]:
-    tables = [table for table in manifest.tables if table.rows != SEQUENCE]
+    tables = only_tables(manifest.tables)
     return {
         "takenAt": manifest.taken_at.isoformat(),
         "finishedAt": manifest.finished_at.isoformat(),
@@ -47,9 +52,32 @@ def _facts(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _text(value: Any) -> str:
+def _words(name: str) -> str:
+    """Turn `serverVersion` into `server version`."""
+    return CAPITAL.sub(lambda letter: f" {letter[0].lower()}", name)
+
+
+def _text(name: str, value: Any) -> str:
+    if value in (None, "", [], {}):
+        return "-"
+    if name in TEXTS:
+        return TEXTS[name](value)
     if isinstance(value, dict):
-        return ", ".join(f"{name}: {each or 'yes'}" for name, each in value.items())
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return "-" if value in (None, "") else str(value)
+        return ", ".join(f"{key}: {each or 'yes'}" for key, each in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _moment(iso: str) -> str:
+    return moment_text(datetime.fromisoformat(iso))
+
+
+def _version(number: int) -> str:
+    return f"{number // 10_000}.{number % 10_000}"
+
+
+TEXTS: dict[str, Callable[[Any], str]] = {
+    **dict.fromkeys(("startedAt", "verifiedAt", "pinnedAt", "takenAt", "finishedAt"), _moment),
+    **dict.fromkeys(("size", "databaseSize"), size_text),
+    **dict.fromkeys(("tables", "rows"), "{:,}".format),
+    "serverVersion": _version,
+}

@@ -8,9 +8,10 @@ from django.core.management import CommandError, call_command
 from audit.models import Action, AuditLog
 from compliance_site.foundation.notices.models import Notice
 from recovery.backups import catalogue, create, source, verify
+from recovery.backups.details import details
 from recovery.exceptions import RefusedError
 from recovery.models import Backup, Verification
-from recovery.restore import compare, scratch
+from recovery.restore import compare, plan, scratch
 from recovery.tasks import verify_newest
 
 pytestmark = pytest.mark.usefixtures("committed_db", "actor")
@@ -125,6 +126,19 @@ def test_the_command_ends_with_1_for_a_bad_backup(backup, capsys, monkeypatch):
         call_command("backup", "verify", "--newest", "--json")
     assert failure.value.returncode == 1
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["passed"] is False
+
+
+def test_tables_are_counted_alike_wherever_they_are_told(shop, backups_folder, run_sql, capsys):
+    run_sql(shop.dbname, "CREATE SEQUENCE apart", "SELECT lo_from_bytea(0, '\\x00')")
+
+    call_command("backup", "create", "shop")
+    assert ", 1 tables, " in capsys.readouterr().out
+    backup = Backup.objects.get()
+    assert len(details(backup).tables) == 1
+    steps = plan.make(shop, source.find(backup.pk)).steps
+    assert "compare 1 tables with the manifest" in steps
+    report = verify.verify(backup.pk)
+    assert (report.passed, report.tables, report.rows) == (True, 1, 1000)
 
 
 def test_all_that_never_were_are_verified_once(shop, backup, capsys):
