@@ -21,6 +21,7 @@ from django.db import connections
 
 from compliance_site.foundation.env import postgresql_database
 from compliance_site.foundation.secret_text import SecretText
+from recovery import connection_failures
 from recovery.exceptions import ConfigurationError, ServerAwayError, UnknownDatabaseError
 
 CONSOLE = "console"
@@ -56,10 +57,9 @@ class Database:
         try:
             return psycopg.connect(**self.parameters(self.password.reveal()), **given | options)
         except psycopg.OperationalError as exc:
-            reason = exc.sqlstate or type(exc).__name__
             raise ServerAwayError(
                 f"{self.name}: no connection to {self.host}:{self.port} as {self.user} "
-                f"to {self.dbname} ({reason})."
+                f"to {self.dbname}: {connection_failures.words(exc)}."
             ) from None
 
     def parameters(self, password: str) -> dict[str, Any]:
