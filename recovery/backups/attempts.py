@@ -76,8 +76,7 @@ class Attempt:
                 )
 
     def failed(self, reason: str) -> None:
-        """Enter the failure, and tell people at once."""
-        logger.error("Backup %s of %s failed: %s", self.id, self.database, reason)
+        """Enter the failure, and tell people at once; whoever called says it or logs it."""
         with _catalogue(), transaction.atomic():
             self._enter(state=BackupState.FAILED, finished_at=Now(), reason=reason[:LONGEST_REASON])
             self._record(success=False, reason=reason)
@@ -151,6 +150,7 @@ def close_dead(database: str | None = None) -> list[str]:
     closed = []
     for backup in dead:
         if not _was_stored(backup):
+            logger.error("Backup %s of %s failed: %s", backup.pk, backup.database, DIED)
             Attempt(backup.database, backup.pk).failed(DIED)
             closed.append(backup.pk)
     return closed

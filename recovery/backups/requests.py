@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
@@ -20,6 +21,8 @@ from recovery.models import Backup, BackupKind, BackupState
 
 # Longer than the longest backup of another database that the only worker may be at.
 WAITS = timedelta(hours=6)
+logger = logging.getLogger(__name__)
+
 UNTAKEN = "No worker began it in time: does one serve the queue `recovery`?"
 UNSENT = "The queue of tasks could not be reached, so no worker heard of it."
 
@@ -55,21 +58,21 @@ def make(backup_id: str) -> bool:
     try:
         target = databases.database(waiting.database)
     except RecoveryError as exc:
-        attempt.failed(str(exc))
+        _failed(waiting, str(exc))
         return True
     try:
         create.make(attempt, target, Progress())
     except BusyError:
         return False
-    except RecoveryError:
-        # It is in the catalogue, the log and a notice.
-        pass
+    except RecoveryError as exc:
+        # It is in the catalogue and a notice.
+        _log(waiting, str(exc))
     return True
 
 
 def unsent(backup: Backup) -> None:
     """Enter as failed what no worker will hear of."""
-    Attempt(backup.database, backup.pk).failed(UNSENT)
+    _failed(backup, UNSENT)
 
 
 def give_up_waiting(now: datetime | None = None) -> list[str]:
@@ -77,7 +80,7 @@ def give_up_waiting(now: datetime | None = None) -> list[str]:
     before = (now or timezone.now()) - WAITS
     waiting = Backup.objects.filter(state=BackupState.QUEUED, started_at__lt=before)
     for backup in waiting:
-        Attempt(backup.database, backup.pk).failed(UNTAKEN)
+        _failed(backup, UNTAKEN)
     return [backup.pk for backup in waiting]
 
 
@@ -91,6 +94,15 @@ def refuse_unless_stored(backup: Backup) -> None:
         raise RefusedError(
             f"Backup {backup.pk} is a base backup: `manage.py restore pitr` restores from it."
         )
+
+
+def _failed(backup: Backup, reason: str) -> None:
+    Attempt(backup.database, backup.pk).failed(reason)
+    _log(backup, reason)
+
+
+def _log(backup: Backup, reason: str) -> None:
+    logger.error("Backup %s of %s failed: %s", backup.pk, backup.database, reason)
 
 
 def _waiting(database: Database) -> str:

@@ -79,8 +79,9 @@ def _complaints(
 
 
 def _is_first_look() -> bool:
-    """Tell a console that never had backups: the first one makes the folders."""
-    return not Backup.objects.exists() and not any(store.is_there() for store in stores.stores())
+    """Tell a console of which nothing was ever stored: its first backup makes the folders."""
+    was_stored = Backup.objects.exclude(copies={}).exists()
+    return not was_stored and not any(store.is_there() for store in stores.stores())
 
 
 def _as_json(backups: Sequence[Backup], problems: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from compliance_site.foundation import master_key
 from compliance_site.foundation.data_keys import data_key
 from compliance_site.foundation.notices.models import Notice
 from recovery import sealing
-from recovery.backups import catalogue, snapshot
+from recovery.backups import catalogue, requests, snapshot
 from recovery.backups.create import create
 from recovery.backups.progress import Progress
 from recovery.databases import database
@@ -97,6 +97,17 @@ def test_a_server_that_is_away_is_a_failed_attempt(orders, settings):
     assert backup.reason.startswith("orders: no connection to 127.0.0.1:9")
     assert "geheim" not in backup.reason
     assert Notice.objects.get().subject == "Backup of orders failed"
+
+
+def test_a_worker_logs_why_a_backup_failed(orders, settings, caplog):
+    settings.BACKUP_DATABASES = "orders=postgresql://u:geheim@127.0.0.1:9/d"
+    waiting = requests.request(database("orders"))
+
+    assert requests.make(waiting.pk) is True
+
+    said = f"Backup {waiting.pk} of orders failed: orders: no connection to 127.0.0.1:9 as u to d"
+    assert [record.getMessage()[: len(said)] for record in caplog.records].count(said) == 1
+    assert "geheim" not in caplog.text
 
 
 def test_a_missing_key_is_a_failed_attempt_that_names_the_setting(orders, settings, places):

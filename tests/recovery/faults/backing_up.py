@@ -59,9 +59,9 @@ class BackingUp:
             stdin=subprocess.DEVNULL,
         )
 
-    def listed(self):
+    def listed(self, code=0):
         done = self.run("list", "--all", "--json")
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == code, done.stderr
         return last_line(done)["backups"]
 
     def left(self):

@@ -106,6 +106,19 @@ def test_a_backup_says_its_id_and_is_audited(backing_up):
     assert "\r" not in done.stderr
 
 
+def test_a_failure_is_one_sentence(backing_up):
+    backing_up.url = "postgresql://u:geheim@127.0.0.1:9/d"
+
+    done = backing_up.run("create", "orders")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "CommandError: orders: no connection to 127.0.0.1:9 as u to d: "
+        "nothing listens there, the connection was refused.\n"
+    )
+    assert Notice.objects.filter(topic="backup.failed").exists()
+
+
 def test_kill_9_of_the_command_ends_pg_dump_and_leaves_nothing_listed(backing_up, under_way):
     process, pg_dump = under_way
     below = children(process.pid)
@@ -236,7 +249,7 @@ def test_a_store_that_takes_nothing_is_named_and_the_other_counts(backing_up, sm
     assert ("free" if trouble == "full" else "Read-only file system") in reason
     assert shown["copies"][str(backing_up.folder / "good")] == ""
     assert reason in done.stderr
-    (row,) = backing_up.listed()
+    (row,) = backing_up.listed(1)
     assert (row["state"], row["copies"]) == ("stored", shown["copies"])
     assert Notice.objects.get(topic="backup.incomplete")
 
