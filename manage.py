@@ -9,6 +9,7 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from types import FrameType
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
 from audit.capture.actors import acting_as, command_actor
@@ -27,6 +28,7 @@ WITHOUT_SERVICES = {
     "spectacular",
     "version",
 }
+WRONG_SETTINGS = 2
 HELP = {"-h", "--help", "--version"}
 
 
@@ -42,6 +44,10 @@ def main() -> None:
             execute_from_command_line(sys.argv)
     except embedded.EmbeddedError as exc:
         sys.exit(str(exc))
+    except ImproperlyConfigured as exc:
+        # It names the variable, and nothing of a secret. A traceback says no more.
+        sys.stderr.write(f"settings: {exc}\n")
+        sys.exit(WRONG_SETTINGS)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
 

@@ -97,6 +97,29 @@ def test_services_says_when_a_server_does_not_answer():
     assert json.loads(printed.stdout)["running"] is False
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("BACKUP_RETENTION_DAYS", "0", "BACKUP_RETENTION_DAYS: 0 is below 1."),
+        (
+            "DATABASE_URL",
+            "mysql://u:hunter2@127.0.0.1/d",
+            "DATABASE_URL must read postgresql://user:password@host:port/database.",
+        ),
+        (
+            "BACKUP_DATABASES_FILE",
+            "/absent",
+            "BACKUP_DATABASES_FILE: No such file or directory: /absent",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", [["backup", "list"], ["check"]], ids=" ".join)
+def test_wrong_settings_are_one_sentence(command, variable, value, said):
+    ended = run(*command, **{variable: value})
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"settings: {said}\n")
+
+
 def test_a_console_does_not_start_on_a_port_that_is_taken():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
