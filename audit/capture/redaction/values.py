@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
+import os
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -226,6 +228,8 @@ def _found(text: str, is_sensitive: Callable[[str], bool]) -> Iterator[Found]:
 def _judged(match: re.Match[str], is_sensitive: Callable[[str], bool]) -> Found | None:
     """Decide whether what looks like a secret is one, and which part of it."""
     kind = match.lastgroup or ""
+    if kind in ("bare", "member_bare") and _is_complaint(match.string, match.start(kind)):
+        return None
     if kind.startswith("member_"):
         return _member(match, kind) if is_sensitive(match["key"]) else None
     text = match[kind]
@@ -279,6 +283,11 @@ def _is_iban(compact: str) -> bool:
     return compact.isascii() and compact.isalnum() and is_iban(compact)
 
 
+def _is_complaint(text: str, start: int) -> bool:
+    """Tell whether the system's words for an error stand here, as in `/etc/passwd: Is a directory`."""
+    return text.startswith(": ", start - 2) and text.startswith(_COMPLAINTS, start)
+
+
 def _always(text: str) -> bool:
     return True
 
@@ -322,6 +331,7 @@ def _pattern(kinds: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join([f"(?P<tag>{TAG_PATTERN})", *branches]), re.VERBOSE)
 
 
+_COMPLAINTS = tuple({os.strerror(code) for code in errno.errorcode})
 _NULLS = {"null", "None", "nil"}
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}|[0-9]+(?:\.[0-9]+)?")
 _SCHEME = re.compile(r"\s*(?:bearer|basic|token)\s+(?=\S+\s*\Z)", re.IGNORECASE)

@@ -1,4 +1,5 @@
 import json
+import logging
 import time
 
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from audit.capture.redaction import LONGEST_TAG, REDACTED, Redactor, Tagger, make_rules
+from audit.capture.redaction.log_lines import RedactingFormatter
 
 keyless = Redactor()
 keyed = Redactor(Tagger(b"k" * 32))
@@ -71,6 +73,8 @@ SECRETS = [
     ('{{"headers":{{"X-Api-Key" => "{}"', "short"),
     ("Cookie: {}", 'theme="dark"; connect.sid=31d4d96e407aad42'),
     ("Authorization: {}", 'Digest username="alice", response="6629fae49393a053"'),
+    ("/etc/app/password: {} denied", "hunter2"),
+    ("password={} denied", "Permission"),
     ('curl -H "Cookie: {}" https://x.example', "connect.sid=31d4d96e407aad42"),
 ]
 
@@ -93,6 +97,8 @@ Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/12
 /orders/123/fills?page=2&sort=-created|skip-list-of-the-order-book|pk_live_abcdefghijklmnop|AKIA|eyJ
 {"symbol":"BTCUSDT","tokenSymbol":"USDT","cards":[1,2|{'maxTokens': 4096, 'pinBar': True|"pin":null,"pass_rate":0.97
 {"author":"a.meyer","tradingSession":"London"|"sortKey":"created","cardinality":3|\\"idempotencyKey\\":\\"7|"secret":"
+could not open file "/etc/passwd: Permission denied|could not open file "/etc/passwd": No such file or directory
+/run/secrets/api_key: Is a directory|cannot read '/x/private_key': Permission denied (password file)
 14:30:00.123 12:00 4,111.11 1111 1111|1.1.1.1:8080|session: London|the secret of trading|asset class: FX
 """
 HARMLESS_TEXTS = [text for line in HARMLESS.strip().splitlines() for text in line.split("|")]
@@ -115,6 +121,18 @@ def test_only_the_secret_in_a_text_is_replaced(around, secret):
 def test_ordinary_trading_payloads_come_through(text):
     assert keyless.redact_text(text) == text
     assert keyless.redact({"value": text, "list": [text]}) == {"value": text, "list": [text]}
+
+
+def test_a_path_in_a_line_of_the_log_hides_no_error():
+    formatter = RedactingFormatter("{message}", style="{")
+    text = 'could not open file "/etc/passwd: Permission denied; password: hunter2'
+    record = logging.LogRecord("recovery", logging.ERROR, "", 1, text, (), None)
+
+    (message,) = json.loads(formatter.format(record)).values()
+
+    beginning = 'could not open file "/etc/passwd: Permission denied; password: '
+    assert message.startswith(beginning)
+    assert "hunter2" not in message
 
 
 @pytest.mark.parametrize("number", [1731148200123456789, 4111111111111112, -1, 0, 10**400, 63250.5])
