@@ -174,10 +174,10 @@ def _granted() -> Iterator[str]:
 def _listed() -> Iterator[str]:
     """Enter the backups that are younger than the restored table of them."""
     try:
-        # The restored table has its own backup as it was while it was made: under way.
-        attempts.close_dead()
-        # It also has backups that retention removed since, which are not missing.
+        # The restored table has backups that retention removed since, which are not missing.
         yield from catalogue.refresh(absent=BackupState.REMOVED)
+        # And its own backup as it was while it was made: under way.
+        attempts.close_dead()
     except (DatabaseError, RecoveryError) as exc:
         cause = type(exc).__name__
         yield f"The list of backups is as old as the backup ({cause}): run `manage.py backup list`."

@@ -30,10 +30,15 @@ def console_database(committed_db, actor, settings, tmp_path, backups_folder, ru
         run_sql("postgres", f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-def test_the_console_is_restored_into_a_state_that_works(console_database, make_user, client):
+def test_the_console_is_restored_into_a_state_that_works(
+    console_database, make_user, client, backups_folder
+):
     make_user("from-before")
     sealed = data_key("of-before")
+    older = create.create(console_database)
     manifest = create.create(console_database)
+    for path in list((backups_folder / CONSOLE).glob(f"{older.id}*")):
+        path.unlink()
     make_user("from-after")
 
     done = run.run(manifest.id)
@@ -46,6 +51,8 @@ def test_the_console_is_restored_into_a_state_that_works(console_database, make_
     assert done.notes == ()
     # Its own backup was under way when that was made.
     assert Backup.objects.get(pk=manifest.id).state == BackupState.STORED
+    # The restored table still had it, as it was before retention removed it.
+    assert Backup.objects.get(pk=older.id).state == BackupState.REMOVED
     assert not maintenance.is_on()
     assert client.get("/audit/logs").status_code == 401
 
