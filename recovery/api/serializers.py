@@ -64,7 +64,7 @@ class PageQuerySerializer(serializers.Serializer[Any]):
     limit = serializers.IntegerField(default=50, min_value=1, max_value=MOST_PER_PAGE)
 
 
-class StepSerializer(serializers.Serializer[Any]):
+class VerificationStepSerializer(serializers.Serializer[Any]):
     step = serializers.CharField()
     seconds = serializers.FloatField()
 
@@ -74,7 +74,7 @@ class VerificationSerializer(serializers.Serializer[Verification]):
     finishedAt = Moment(source="finished_at", allow_null=True)
     passed = serializers.BooleanField(allow_null=True)
     reason = serializers.CharField()
-    steps = StepSerializer(source="report.steps", many=True, default=())
+    steps = VerificationStepSerializer(source="report.steps", many=True, default=())
     actor = serializers.CharField()
 
 
