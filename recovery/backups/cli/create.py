@@ -1,16 +1,12 @@
 from __future__ import annotations
 
 import json as jsons
-import logging
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from compliance_site.foundation.notices import outbox
 from recovery import databases
 from recovery.backups.attempts import Attempt
 from recovery.backups.create import Created, make
@@ -35,8 +31,7 @@ def run(command: BaseCommand, *, database: str, json: bool, **options: Any) -> s
     # As Ctrl-C does: what was begun is cleaned up, and entered as failed.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with _unlogged_notice():
-            created = make(attempt, databases.database(database), Progress(sys.stderr))
+        created = make(attempt, databases.database(database), Progress(sys.stderr))
     except RecoveryError as exc:
         if json:
             command.stdout.write(_failure(attempt, exc))
@@ -51,18 +46,6 @@ def run(command: BaseCommand, *, database: str, json: bool, **options: Any) -> s
         command.stdout.write(shown)
         raise CommandError(_missing(created))
     return shown
-
-
-@contextmanager
-def _unlogged_notice() -> Iterator[None]:
-    """Keep a notice that no channel carries out of the log: the sentence at the end says it."""
-    logger = logging.getLogger(outbox.__name__)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _as_json(created: Created) -> str:

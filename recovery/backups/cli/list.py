@@ -13,7 +13,7 @@ from recovery.backups.progress import size_text
 from recovery.models import Backup, BackupState
 
 HELP = "the backups that there are, as the stores have them"
-HEADER = ("ID", "DATABASE", "BEGAN (UTC)", "SIZE", "STATE", "VERIFIED", "IN", "")
+HEADER = ("ID", "DATABASE", "BEGAN (UTC)", "SIZE", "STATE", "VERIFIED", "IN")
 SIZE = HEADER.index("SIZE")
 
 
@@ -91,10 +91,14 @@ def _as_json(backups: Sequence[Backup], problems: Sequence[str]) -> str:
 def _text(backups: Sequence[Backup], places: Collection[str]) -> str:
     if not backups:
         return "There are no backups."
-    return columns(HEADER, *(_row(each, places) for each in backups), right=[SIZE])
+    header, *rows = columns(HEADER, *map(_row, backups), right=[SIZE])
+    lines = [header]
+    for backup, row in zip(backups, rows, strict=True):
+        lines += [row, *(f"    {note}" for note in _notes(backup, places))]
+    return "\n".join(lines)
 
 
-def _row(backup: Backup, places: Collection[str]) -> tuple[str, ...]:
+def _row(backup: Backup) -> tuple[str, ...]:
     return (
         backup.pk,
         backup.database,
@@ -103,7 +107,6 @@ def _row(backup: Backup, places: Collection[str]) -> tuple[str, ...]:
         backup.state,
         f"{backup.verified_at:%Y-%m-%d}" if backup.verified_at else "no",
         ", ".join(store for store, reason in backup.copies.items() if not reason) or "-",
-        "; ".join(_notes(backup, places)),
     )
 
 

@@ -71,6 +71,11 @@ def _moment(iso: str) -> str:
     return moment_text(datetime.fromisoformat(iso))
 
 
+def _copies(copies: dict[str, str]) -> str:
+    reasons = (f"{store}: {reason.rstrip('.') or 'there'}" for store, reason in copies.items())
+    return "; ".join(reasons)
+
+
 def _version(number: int) -> str:
     return f"{number // 10_000}.{number % 10_000}"
 
@@ -80,4 +85,5 @@ TEXTS: dict[str, Callable[[Any], str]] = {
     **dict.fromkeys(("size", "databaseSize"), size_text),
     **dict.fromkeys(("tables", "rows"), "{:,}".format),
     "serverVersion": _version,
+    "copies": _copies,
 }

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import logging
 from argparse import RawDescriptionHelpFormatter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from compliance_site.foundation.notices import outbox
 from recovery.backups.cli import subcommands
 from recovery.exceptions import RecoveryError
 
@@ -39,6 +43,19 @@ class Command(BaseCommand):
 
     def handle(self, *, verb: str, **options: Any) -> str:
         try:
-            return str(subcommands()[verb].run(self, **options))
+            with _unlogged_notices():
+                return str(subcommands()[verb].run(self, **options))
         except RecoveryError as exc:
             raise CommandError(str(exc)) from exc
+
+
+@contextmanager
+def _unlogged_notices() -> Iterator[None]:
+    """Keep notices that no channel carries out of the log: what the command prints says it."""
+    logger = logging.getLogger(outbox.__name__)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

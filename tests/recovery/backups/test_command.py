@@ -5,6 +5,7 @@ from datetime import datetime
 import pytest
 from django.core.management import CommandError, call_command
 
+from compliance_site.foundation.notices.models import Notice
 from recovery.backups import pins
 from recovery.backups.cli import show
 from recovery.backups.create import create
@@ -38,7 +39,7 @@ def test_a_sentence_says_what_was_made(orders):
 def test_the_list_shows_size_places_checks_and_pins(backup, places):
     said("pin", backup.pk, "--reason", "before the migration")
 
-    header, line = said("list").splitlines()
+    header, line, note = said("list").splitlines()
 
     assert header.split() == ["ID", "DATABASE", "BEGAN", "(UTC)", "SIZE", "STATE", "VERIFIED", "IN"]
     assert line.startswith(f"{backup.pk}  orders  ")
@@ -46,9 +47,10 @@ def test_the_list_shows_size_places_checks_and_pins(backup, places):
     cells = {"BEGAN": f"{backup.started_at:%Y-%m-%d %H:%M:%S}", "STATE": "stored", "VERIFIED": "no"}
     assert all(line.index(cell) == header.index(name) for name, cell in cells.items())
     assert line.index(size) + len(size) == header.index("SIZE") + len("SIZE")
-    assert line.endswith(f"{places[0]}, {places[1]}  pinned: before the migration")
+    assert line.endswith(f"  {places[0]}, {places[1]}")
+    assert note == "    pinned: before the migration"
     said("unpin", backup.pk)
-    assert said("list").splitlines()[1].endswith(f"no        {places[0]}, {places[1]}")
+    assert len(said("list").splitlines()) == 2
 
 
 def test_the_list_as_json_is_one_object(backup, places):
@@ -71,7 +73,7 @@ def test_show_tells_what_the_manifest_says(backup):
     assert shown["program"].startswith("pg_dump (PostgreSQL)")
 
 
-def test_show_is_for_people_unless_json_is_asked_for(backup):
+def test_show_is_for_people_unless_json_is_asked_for(backup, places):
     pins.pin(backup, "before the migration")
     shown = json.loads(said("show", backup.pk, "--json"))
 
@@ -82,6 +84,7 @@ def test_show_is_for_people_unless_json_is_asked_for(backup):
     assert words["size"] == size_text(shown["size"])
     assert words["database size"] == size_text(shown["databaseSize"])
     assert words["taken at"] == f"{datetime.fromisoformat(shown['takenAt']):%Y-%m-%d %H:%M:%S} UTC"
+    assert words["copies"] == f"{places[0]}: there; {places[1]}: there"
     assert words["pinned at"].endswith(" UTC")
     assert words["verified at"] == "-"
     version = shown["serverVersion"]
@@ -150,7 +153,7 @@ def test_a_place_that_is_gone_ends_the_list_with_1_and_the_json_stays_last(backu
     assert "may be incomplete" in sentence
 
 
-def test_a_backup_that_somebody_took_away_is_still_listed(backup, places):
+def test_a_backup_that_somebody_took_away_is_still_listed(backup, places, caplog):
     for place in places:
         (place / "orders" / f"{backup.pk}.tar.age").unlink()
 
@@ -158,6 +161,8 @@ def test_a_backup_that_somebody_took_away_is_still_listed(backup, places):
 
     assert f"missing: {places[0]}: Its sealed file is not there any more, its manifest is." in shown
     assert f"{places[1]}: Its sealed file" in shown
+    assert Notice.objects.get().topic == "backup.missing"
+    assert not caplog.records
     assert sentence == "Backups that are missing, and that retention did not remove: 1."
     last = json.loads(refused("list", "orders", "--json")[0].splitlines()[-1])
     assert [each["state"] for each in last["backups"]] == ["missing"]
