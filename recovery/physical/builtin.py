@@ -12,16 +12,12 @@ from pathlib import Path
 from shlex import quote
 
 from recovery.databases import Database
-from recovery.exceptions import (
-    DamagedError,
-    ProgramError,
-    RefusedError,
-    ServerAwayError,
-)
+from recovery.exceptions import RefusedError, ServerAwayError
 from recovery.physical import base_files, records, samples, server
 from recovery.physical.accounts import Account, run
 from recovery.physical.archive import Archive, Identity
 from recovery.physical.base_files import new_id
+from recovery.physical.copies import refuse_tablespaces, require_room, verify
 from recovery.physical.engine import (
     BaseBackup,
     Engine,
@@ -32,9 +28,9 @@ from recovery.physical.engine import (
     choose,
     outside,
 )
-from recovery.physical.log_files import Survey
+from recovery.physical.log_files import Gap, Survey
 from recovery.physical.wal import Segment, lsn_text
-from recovery.programs import Programs, programs_for
+from recovery.programs import programs_for
 
 INCREMENTAL_SINCE = 170_000
 ARCHIVED_SECONDS = 60.0
@@ -66,13 +62,16 @@ class BuiltIn(Engine):
         identity = server.identify(self.database)
         self.archive.claim(identity)
         self._require_receiver()
-        lock = self.archive.lock("base", "making a base backup")
+        lock = self.archive.lock("base", "making or removing base backups")
         try:
             base_files.remove_drafts(self.archive)
             parent = self._parent(identity) if incremental else None
             return self._copy(identity, parent, lock)
         finally:
             os.close(lock)
+
+    def can_increment(self) -> bool:
+        return not self._lacks_for_increments(server.identify(self.database))
 
     def covered(self) -> list[Span]:
         return self._spans(*self._look())
@@ -86,10 +85,10 @@ class BuiltIn(Engine):
             found.append("There is no base backup: `manage.py base_backup create` makes one.")
         return [*found, *(f"The log has a gap. {gap}" for gap in survey.gaps)]
 
-    def gaps(self) -> int:
-        """Count the gaps behind the oldest base backup."""
+    def gaps(self) -> tuple[Gap, ...]:
+        """Return the gaps behind the oldest base backup."""
         survey = self._look()[1]
-        return len(survey.gaps) if survey else 0
+        return survey.gaps if survey else ()
 
     def plan(self, target: Target) -> Plan:
         samples.take(self.archive.samples, self.database, self.account())
@@ -180,15 +179,19 @@ class BuiltIn(Engine):
                 "`manage.py wal_archive run` first."
             )
 
-    def _parent(self, identity: Identity) -> BaseBackup:
+    def _lacks_for_increments(self, identity: Identity) -> str:
+        """Return what incremental backups need and the server lacks; "" when they can be made."""
         if identity.server_version < INCREMENTAL_SINCE:
-            raise RefusedError("Incremental base backups need PostgreSQL 17 or newer.")
+            return "Incremental base backups need PostgreSQL 17 or newer."
         with server.asking(self.database) as connection:
             (summarizes,) = connection.execute("SHOW summarize_wal").fetchone()
         if summarizes != "on":
-            raise RefusedError(
-                "Incremental base backups need the server's setting summarize_wal = on."
-            )
+            return "Incremental base backups need the server's setting summarize_wal = on."
+        return ""
+
+    def _parent(self, identity: Identity) -> BaseBackup:
+        if lacking := self._lacks_for_increments(identity):
+            raise RefusedError(lacking)
         usable = [each for each in self.backups() if not each.fault]
         if not usable:
             raise RefusedError("There is no base backup that an incremental one could build on.")
@@ -196,7 +199,9 @@ class BuiltIn(Engine):
 
     def _copy(self, identity: Identity, parent: BaseBackup | None, lock: int) -> BaseBackup:
         programs, account = programs_for(identity.server_version), self.archive.account
-        _refuse_tablespaces(self.database)
+        refuse_tablespaces(self.database)
+        if parent is None:
+            require_room(self.database, self.archive.base)
         started = server.observe(self.database)
         backup_id = new_id(started.at)
         draft = base_files.draft(self.archive, backup_id)
@@ -211,7 +216,7 @@ class BuiltIn(Engine):
         try:
             # The program holds the lock, too: it may outlive us.
             run(command, account=account, database=self.database, pass_fds=(lock,))
-            _verify(programs, draft, account)
+            verify(programs, draft, account)
             ended = server.observe(self.database)
             backup = base_files.describe(
                 draft, backup_id, parent.id if parent else "", started.at, ended.at
@@ -240,14 +245,14 @@ class BuiltIn(Engine):
         chain = base_files.chain(self.backups(), backup)
         folders = [base_files.folder(self.archive, each.id) for each in chain]
         for folder in folders:
-            _verify(programs, folder, account)
+            verify(programs, folder, account)
         draft.rmdir()
         if len(folders) == 1:
             run(["cp", "-a", "--reflink=auto", folders[0], draft], account=account)
             return
         combine = programs.path("pg_combinebackup")
         run([combine, *folders, f"--output={draft}"], account=account)
-        _verify(programs, draft, account)
+        verify(programs, draft, account)
 
     def _freeze(self, plan: Plan, survey: Survey, frozen: Path, account: Account) -> int:
         """Copy the segment that is still being written; return up to where the log counts."""
@@ -286,28 +291,3 @@ class BuiltIn(Engine):
         words = ["/bin/sh", folder / FETCH, self.archive.wal, folder / FROZEN, end, str(size)]
         fixed = " ".join(quote(str(word)) for word in words).replace("%", "%%")
         return f'{fixed} %f "%p"'
-
-
-def _verify(programs: Programs, folder: Path, account: Account) -> None:
-    """Compare every file with the backup's own list; raise `DamagedError`."""
-    command: list[str | Path] = [
-        programs.path("pg_verifybackup"),
-        "--no-parse-wal",
-        "--exit-on-error",
-        folder,
-    ]
-    try:
-        run([*command, "--quiet"], account=account)
-    except ProgramError as exc:
-        raise DamagedError(f"A base backup is damaged. {exc}") from None
-
-
-def _refuse_tablespaces(database: Database) -> None:
-    query = "SELECT count(*) FROM pg_tablespace WHERE spcname NOT IN ('pg_default', 'pg_global')"
-    with server.asking(database) as connection:
-        (count,) = connection.execute(query).fetchone()
-    if count:
-        raise RefusedError(
-            f"The server has {count} tablespaces of its own, which the built-in engine does not "
-            "back up. Use RECOVERY_ENGINE=pgbackrest."
-        )

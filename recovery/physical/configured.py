@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from django.conf import settings
 
-from recovery.databases import CONSOLE, database
+from recovery.databases import CONSOLE, database, databases
 from recovery.exceptions import ConfigurationError
-from recovery.physical.archive import Archive
+from recovery.physical.archive import IDENTITY, Archive
 from recovery.physical.builtin import BuiltIn
 from recovery.physical.engine import Engine
 from recovery.physical.pgbackrest import PgBackRest
@@ -17,6 +19,17 @@ def is_configured() -> bool:
     if PgBackRest.name == settings.RECOVERY_ENGINE:
         return settings.PGBACKREST_CONFIG is not None
     return settings.WAL_ARCHIVE_PATH is not None
+
+
+def servers() -> list[str]:
+    """Return the databases whose servers have an archive: the console's, and those begun."""
+    if not is_configured():
+        return []
+    if PgBackRest.name == settings.RECOVERY_ENGINE:
+        return [CONSOLE]
+    # exists(): also where we may not look.
+    begun = [name for name in databases() if os.path.exists(archive(name).folder / IDENTITY)]
+    return list(dict.fromkeys([CONSOLE, *begun]))
 
 
 def engine(name: str = CONSOLE) -> Engine:

@@ -110,12 +110,23 @@ class Engine(ABC):
         """Make a base backup that can be restored from at once."""
 
     @abstractmethod
+    def can_increment(self) -> bool:
+        """Say whether the server can make incremental backups as it is set up now."""
+
+    @abstractmethod
     def backups(self) -> list[BaseBackup]:
         """Return the complete ones, oldest first."""
 
     @abstractmethod
     def check(self) -> list[str]:
-        """Return what is wrong with backups, log and the way it takes; nothing when all is well."""
+        """Return what is wrong with backups and log; nothing when all is well.
+
+        It only looks, and waits for no server.
+        """
+
+    def try_out(self) -> list[str]:
+        """Return what is wrong with the way that log takes, by sending some, however long it takes."""
+        return []
 
     @abstractmethod
     def covered(self) -> list[Span]:

@@ -58,17 +58,23 @@ class PgBackRest(Engine):
             raise ProgramError("pgbackrest said that it made a backup and lists none.")
         return made[-1]
 
+    def can_increment(self) -> bool:
+        return True
+
     def backups(self) -> list[BaseBackup]:
         return _backups(self._info())
 
     def check(self) -> list[str]:
         info = self._info()
-        found = [f"pgbackrest: {info['status']['message']}"] if info["status"]["code"] != OK else []
+        return [f"pgbackrest: {info['status']['message']}"] if info["status"]["code"] != OK else []
+
+    def try_out(self) -> list[str]:
+        # It makes the server begin a new segment, and waits for the old one.
         try:
             self._run("check")
         except ProgramError as exc:
-            found.append(str(exc))
-        return found
+            return [str(exc)]
+        return []
 
     def covered(self) -> list[Span]:
         return self._covered(self._info())

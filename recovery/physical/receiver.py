@@ -74,20 +74,24 @@ def run(database: Database, archive: Archive, say: Say, pace: Pace = PACE) -> No
         os.close(lock)
 
 
-def concerns(seen: Observation, database: Database) -> list[str]:
-    """Return what is set on the server so that the archive endangers it."""
-    found = []
-    if seen.slot_limit == "-1":
-        found.append(
-            "max_slot_wal_keep_size is unlimited: while nothing receives the log, the server keeps "
-            "all of it until its disk is full. Limit it, to what an outage of the archive may take."
-        )
+def risks(seen: Observation) -> list[str]:
+    """Return what is set on the server so that an outage of the archive would endanger it."""
+    if seen.slot_limit != "-1":
+        return []
+    return [
+        "max_slot_wal_keep_size is unlimited: while nothing receives the log, the server keeps "
+        "all of it until its disk is full. Limit it, to what an outage of the archive may take."
+    ]
+
+
+def blocks(seen: Observation, database: Database) -> list[str]:
+    """Return what is set on the server so that the archive stops its work."""
     if seen.synchronous_commit == "remote_apply" and slot_name(database) in seen.synchronous_names:
-        found.append(
+        return [
             "synchronous_commit is remote_apply, and the archive, which applies nothing, is a "
             "synchronous standby: commits wait for ever. Set it to on."
-        )
-    return found
+        ]
+    return []
 
 
 def _receive(
@@ -96,7 +100,8 @@ def _receive(
     identity = server.identify(database)
     archive.claim(identity)
     _prepare_slot(database, say)
-    for concern in concerns(server.observe(database), database):
+    seen = server.observe(database)
+    for concern in [*risks(seen), *blocks(seen, database)]:
         say(f"WARNING: {concern}")
     _mend_unfinished(archive, identity.segment_size)
     program = programs_for(identity.server_version).path("pg_receivewal")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -16,13 +17,18 @@ from recovery.databases import CONSOLE, Database, database
 from recovery.exceptions import RecoveryError, ServerAwayError
 from recovery.physical import configured, server
 from recovery.physical.builtin import BuiltIn
-from recovery.physical.engine import Engine, Span
-from recovery.physical.receiver import concerns
+from recovery.physical.engine import BaseBackup, Engine, Span
+from recovery.physical.log_files import Gap
+from recovery.physical.receiver import blocks, risks
 from recovery.physical.server import Observation
 from recovery.physical.wal import lsn_text
 
 # Scrapes come more often than anything changes, and reading looks at every file.
 FRESH_SECONDS = 15.0
+# A server that is frozen is given up by then.
+PATIENCE_SECONDS = 6.0
+# The objective: what is older and not archived would be lost.
+LONGEST_BEHIND_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -38,12 +44,26 @@ class PhysicalStatus:
     slot_retained_bytes: int | None
     receiving: bool | None
     last_base_backup_at: datetime | None
-    # Sentences for people, gaps among them.
+    # Sentences for people: what is lost or not received, gaps among them.
     problems: tuple[str, ...]
+    # What may become a problem.
+    warnings: tuple[str, ...] = ()
 
 
-_kept: dict[str, tuple[float, PhysicalStatus]] = {}
-_looking = threading.Lock()
+@dataclass(frozen=True)
+class Look:
+    """What one look at an archive and its server found."""
+
+    status: PhysicalStatus
+    covered: tuple[Span, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    backups: tuple[BaseBackup, ...] = ()
+
+
+# One look at a server at a time, which all who ask meanwhile wait for.
+_looks: dict[str, tuple[float, Future[Look]]] = {}
+_guard = threading.Lock()
+_lookers = ThreadPoolExecutor(max_workers=4, thread_name_prefix="recovery-point")
 
 
 def status(name: str = CONSOLE) -> PhysicalStatus | None:
@@ -54,41 +74,68 @@ def status(name: str = CONSOLE) -> PhysicalStatus | None:
     """
     if not configured.is_configured():
         return None
-    with _looking:
-        if name not in _kept or time.monotonic() - _kept[name][0] > FRESH_SECONDS:
-            _kept[name] = (time.monotonic(), _look(name))
-        return _kept[name][1]
+    return _looking(name).result().status
 
 
-def _look(name: str) -> PhysicalStatus:
+def looks() -> dict[str, Look | None]:
+    """Look at every server that has an archive, as `status` does.
+
+    None for one of which nothing is known within some seconds. Raise `ConfigurationError`.
+    """
+    looking = {name: _looking(name) for name in configured.servers()}
+    wait(looking.values(), timeout=PATIENCE_SECONDS)
+    return {name: each.result() if each.done() else None for name, each in looking.items()}
+
+
+def _looking(name: str) -> Future[Look]:
+    """Return the look that is under way or fresh, else begin one."""
+    with _guard:
+        began, looking = _looks.get(name, (0.0, None))
+        is_old = time.monotonic() - began > FRESH_SECONDS
+        if looking is None or (looking.done() and is_old):
+            looking = _lookers.submit(_look, name)
+            _looks[name] = (time.monotonic(), looking)
+        return looking
+
+
+def _look(name: str) -> Look:
     try:
-        return current(configured.engine(name), database(name))
+        return look(configured.engine(name), database(name))
     except RecoveryError as exc:
-        return PhysicalStatus("", None, None, None, 0, None, None, None, (str(exc),))
+        return Look(PhysicalStatus("", None, None, None, 0, None, None, None, (str(exc),)))
 
 
 def current(engine: Engine, server_of: Database) -> PhysicalStatus:
     """Look now; raise `RecoveryError` when the archive cannot be read."""
+    return look(engine, server_of).status
+
+
+def look(engine: Engine, server_of: Database) -> Look:
+    """Look now, with what the status was made from; raise `RecoveryError` likewise."""
     seen, away = _observe(engine, server_of)
     problems = [*engine.check(), *away]
-    gaps, end = 0, None
-    if isinstance(engine, BuiltIn):
-        gaps, end = engine.gaps(), engine.archive.newest()
-        problems += _receiving_problems(seen, server_of)
     spans, backups = engine.covered(), engine.backups()
     point = _recovery_point(spans[-1] if spans else None, seen)
     now = seen.at if seen else datetime.now(UTC)
-    return PhysicalStatus(
+    age = max(0.0, (now - point).total_seconds()) if point else None
+    gaps: tuple[Gap, ...] = ()
+    end = None
+    if isinstance(engine, BuiltIn):
+        gaps, end = engine.gaps(), engine.archive.newest()
+        problems += _receiving_problems(seen, server_of, age)
+    status = PhysicalStatus(
         engine=engine.name,
         recovery_point_at=point,
-        recovery_point_age_seconds=max(0.0, (now - point).total_seconds()) if point else None,
+        recovery_point_age_seconds=age,
         archive_end=lsn_text(end) if end else None,
-        gaps=gaps,
+        gaps=len(gaps),
         slot_retained_bytes=seen.retained_bytes if seen else None,
         receiving=seen.receiving if seen else None,
         last_base_backup_at=backups[-1].finished_at if backups else None,
         problems=tuple(problems),
+        warnings=tuple(risks(seen) if seen else ()),
     )
+    return Look(status, tuple(spans), gaps, tuple(backups))
 
 
 def _observe(engine: Engine, server_of: Database) -> tuple[Observation | None, list[str]]:
@@ -109,10 +156,12 @@ def _recovery_point(span: Span | None, seen: Observation | None) -> datetime | N
     return span.until_at
 
 
-def _receiving_problems(seen: Observation | None, server_of: Database) -> list[str]:
+def _receiving_problems(
+    seen: Observation | None, server_of: Database, age: float | None
+) -> list[str]:
     if seen is None:
         return []
-    found = concerns(seen, server_of)
+    found = blocks(seen, server_of)
     if not seen.has_slot:
         found.append(
             "The server has no slot for the archive: `manage.py wal_archive run` makes it."
@@ -121,4 +170,6 @@ def _receiving_problems(seen: Observation | None, server_of: Database) -> list[s
         found.append("The server has given up the slot: log that was not received is lost.")
     elif not seen.receiving:
         found.append("Nothing receives the log: start `manage.py wal_archive run`.")
+    elif age is not None and age > LONGEST_BEHIND_SECONDS:
+        found.append(f"The archive is {age / 60:.0f} minutes behind the server.")
     return found

@@ -130,6 +130,8 @@ def _launch(
         "unix_socket_directories": "",
         # Shown in the titles of all its processes, where _recover() looks for it.
         "cluster_name": home.name,
+        # A slot that nobody reads any more costs its reader the log, and not this machine its disk.
+        "max_slot_wal_keep_size": "4GB",
     } | dict(options)
     command: list[str | Path] = [programs / "postgres", "-D", home.postgres_data]
     for name, value in settings.items():

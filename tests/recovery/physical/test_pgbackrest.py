@@ -5,10 +5,11 @@ from datetime import timedelta
 import pytest
 
 from recovery.exceptions import ConfigurationError, RefusedError
-from recovery.physical import configured, pitr
+from recovery.physical import configured, pitr, schedule
 from recovery.physical.accounts import run
 from recovery.physical.pgbackrest import PgBackRest
 from recovery.physical.recovery_point import current
+from recovery.physical.schedule import Due
 from tests.recovery.physical.lab import LATEST, LONG_AGO, SYSTEM, Lab, at, lsn, named, wait_until
 
 STANZA = "lab"
@@ -79,10 +80,30 @@ def test_a_moment_a_position_and_the_latest_are_reached(site):
 
     assert rows == {"time": ["first"], "lsn": ["first"], "latest": ["first", "second", "third"]}
     assert [each.kind for each in site.engine.backups()] == ["full", "incremental"]
-    assert site.engine.check() == []
+    assert [*site.engine.check(), *site.engine.try_out()] == []
     found = current(site.engine, site.database)
     assert (found.engine, found.gaps) == ("pgbackrest", 0)
     assert found.recovery_point_age_seconds < 120
+
+
+def test_a_full_one_is_due_each_week_and_an_incremental_one_each_day(site):
+    now = site.engine.backups()[-1].finished_at
+
+    assert schedule.due(site.engine, now) == Due.NOTHING
+    assert schedule.due(site.engine, now + timedelta(days=1)) == Due.INCREMENTAL
+    assert schedule.due(site.engine, now + timedelta(days=8)) == Due.FULL
+
+
+def test_a_server_that_cannot_be_asked_is_found_by_trying_and_not_by_looking(site):
+    config = site.folder / "elsewhere.conf"
+    config.write_text(site.engine.config.read_text().replace(f"pg1-port={site.port}", "pg1-port=1"))
+    site.account.own(config)
+    engine = PgBackRest(site.database, config, STANZA)
+
+    (problem,) = engine.try_out()
+
+    assert engine.check() == []
+    assert problem.startswith("pgbackrest ended with ")
 
 
 def test_a_target_outside_is_answered_with_what_is_covered(site):

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def nothing_kept(monkeypatch):
-    monkeypatch.setattr(recovery_point, "_kept", {})
+    monkeypatch.setattr(recovery_point, "_looks", {})
 
 
 def test_without_an_archive_there_is_no_status(settings):
