@@ -270,6 +270,11 @@ CELERY_BEAT_SCHEDULE = {
     "audit.close_orphans": {"task": "audit.close_orphans", "schedule": crontab()},
     "notices.send_waiting": {"task": "notices.send_waiting", "schedule": crontab()},
     "secrets_rotation.tick": {"task": "secrets_rotation.tick", "schedule": crontab()},
+    # Each night, for what is due is found out then; before the dumps of the logical backups.
+    "recovery.heavy.base_backups": {
+        "task": "recovery.heavy.base_backups",
+        "schedule": crontab(hour="0", minute="30"),
+    },
     "recovery.heavy.backup_all": {
         "task": "recovery.heavy.backup_all",
         "schedule": crontab(hour="2", minute="0"),

@@ -13,6 +13,7 @@ from recovery.databases import databases
 from recovery.exceptions import QueueAwayError, RecoveryError
 from recovery.health import history
 from recovery.models import Backup, RestoreRequest
+from recovery.physical import schedule
 from recovery.restore import requests as restore_requests
 
 BUSY_SECONDS = 60
@@ -58,6 +59,13 @@ def prune_backups() -> None:
 def verify_newest() -> None:
     """Restore the newest backup of every database into a scratch database."""
     verify.verify_newest()
+
+
+@shared_task(name="recovery.heavy.base_backups", acks_late=ACKS_LATE)
+def make_base_backups() -> None:
+    """Make the base backups that are due, and remove those that nothing needs."""
+    if settings.ENABLE_AUTOMATED_BACKUPS:
+        schedule.run()
 
 
 # What people ask for in the console or over REST

@@ -1,6 +1,7 @@
 """Physical backups of a server, its log as it is written, and the way back to any moment between.
 
-What others call: `engine()`, `status()`, `pitr.restore()`, `retention.prune()`.
+What others call: `engine()`, `status()`, `pitr.restore()`, and of
+`base_backups` `create()` and `prune()`, which record what they do.
 """
 
 from recovery.physical.configured import archive, engine, is_configured

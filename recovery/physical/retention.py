@@ -43,16 +43,14 @@ def unneeded(archive: Archive, days: int, now: datetime) -> Unneeded:
     return Unneeded(tuple(gone), tuple(_before(archive, since)))
 
 
-def prune(archive: Archive, days: int, now: datetime) -> Unneeded:
-    """Remove what is not needed, and return it; interrupted, the next call does the rest."""
-    found = unneeded(archive, days, now)
+def remove(archive: Archive, found: Unneeded) -> None:
+    """Remove what is not needed; interrupted, what is found next is the rest."""
     for backup in found.backups:
         base_files.remove(archive, backup.id)
     for name in found.segments:
         (archive.wal / name).unlink(missing_ok=True)
     if left := base_files.read_all(archive):
         samples.forget_before(archive.samples, min(each.started_at for each in left).date())
-    return found
 
 
 def _kept(backups: Sequence[BaseBackup], since: datetime) -> set[str]:

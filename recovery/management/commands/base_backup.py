@@ -2,22 +2,25 @@ from __future__ import annotations
 
 import json
 from argparse import RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from datetime import UTC
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from audit.capture.recording import record
 from audit.models import Action
 from recovery import physical
+from recovery.backups.progress import size_text
 from recovery.databases import CONSOLE
 from recovery.exceptions import RecoveryError
-from recovery.physical import base_files, retention
+from recovery.physical import base_backups, base_files
+from recovery.physical.base_backups import RESOURCE
 from recovery.physical.engine import BaseBackup, time_text
+from recovery.physical.retention import Unneeded
 from recovery.physical.wal import lsn_text
 
-RESOURCE = "/base-backups"
 EXAMPLES = """examples:
   manage.py base_backup create                 copy the whole server
   manage.py base_backup create --incremental   what changed since the last one (PostgreSQL 17+)
@@ -54,16 +57,14 @@ class Command(BaseCommand):
             raise CommandError(str(exc)) from exc
 
     def create(self, name: str, options: dict[str, Any]) -> str:
-        backup = physical.engine(name).back_up(incremental=options["incremental"])
-        details = {"database": name, "kind": backup.kind, "bytes": backup.size_bytes}
-        record(Action.BACKUP, resource=f"{RESOURCE}/{backup.id}", details=details)
-        return json.dumps(shown(backup)) if options["json"] else line(backup)
+        backup = base_backups.create(name, incremental=options["incremental"])
+        return json.dumps(shown(backup)) if options["json"] else table([backup])
 
     def list(self, name: str, options: dict[str, Any]) -> str:
         backups = physical.engine(name).backups()
         if options["json"]:
             return json.dumps({"backups": [shown(each) for each in backups]})
-        return "\n".join(map(line, backups)) or "There is no base backup."
+        return table(backups) if backups else "There is no base backup."
 
     def pin(self, name: str, options: dict[str, Any]) -> str:
         base_files.pin(physical.archive(name), options["id"], options["reason"], timezone.now())
@@ -76,13 +77,12 @@ class Command(BaseCommand):
         return f"{options['id']} is no longer pinned."
 
     def prune(self, name: str, options: dict[str, Any]) -> str:
-        archive, now = physical.archive(name), timezone.now()
-        act = retention.prune if options["yes"] else retention.unneeded
-        gone = act(archive, settings.BACKUP_RETENTION_DAYS, now)
-        for backup in gone.backups if options["yes"] else ():
-            record(Action.PRUNE, resource=f"{RESOURCE}/{backup.id}")
-        done = "Removed" if options["yes"] else "Would remove (nothing was, without --yes):"
-        return f"{done} {len(gone.backups)} base backups and {len(gone.segments)} segments of log."
+        if options["yes"]:
+            return pruned("Removed", base_backups.prune(name, timezone.now()))
+        gone = base_backups.unneeded(name, timezone.now())
+        text = pruned("Would remove", gone)
+        is_some = gone.backups or gone.segments
+        return f"{text}\nNothing was removed: --yes does." if is_some else text
 
 
 def shown(backup: BaseBackup) -> dict[str, object]:
@@ -98,7 +98,31 @@ def shown(backup: BaseBackup) -> dict[str, object]:
     }
 
 
-def line(backup: BaseBackup) -> str:
-    marks = " pinned" * backup.pinned + f"  DAMAGED: {backup.fault}" * bool(backup.fault)
-    finished = f"{backup.finished_at:%Y-%m-%d %H:%M:%S} UTC"
-    return f"{backup.id}  {finished}  {backup.kind:<11}  {backup.size_bytes:>15,} bytes{marks}"
+def table(backups: Sequence[BaseBackup]) -> str:
+    """Return a line for each backup, under a header."""
+    rows = [("ID", "FINISHED (UTC)", "KIND", "SIZE", ""), *map(row, backups)]
+    id_width = max(len(each[0]) for each in rows)
+    return "\n".join(
+        f"{name:<{id_width}}  {finished:<19}  {kind:<11}  {size:>10}  {marks}".rstrip()
+        for name, finished, kind, size, marks in rows
+    )
+
+
+def row(backup: BaseBackup) -> tuple[str, str, str, str, str]:
+    marks = [
+        "pinned" if backup.pinned else "",
+        f"DAMAGED: {backup.fault}" if backup.fault else "",
+    ]
+    finished = f"{backup.finished_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    size = size_text(backup.size_bytes)
+    return (backup.id, finished, backup.kind, size, ", ".join(filter(None, marks)))
+
+
+def pruned(done: str, gone: Unneeded) -> str:
+    if not gone.backups and not gone.segments:
+        return "All base backups and all log are still needed."
+    size = size_text(sum(each.size_bytes for each in gone.backups))
+    backups = f"{len(gone.backups)} base backup{'' if len(gone.backups) == 1 else 's'} ({size})"
+    segments = f"{len(gone.segments)} segment{'' if len(gone.segments) == 1 else 's'} of log"
+    lines = [f"  {each.id}  {each.kind}" for each in gone.backups]
+    return "\n".join([f"{done} {backups} and {segments}.", *lines])

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import shutil
 from datetime import timedelta
 
 import pytest
 
+from audit.models import Action, AuditLog
 from recovery.exceptions import BusyError, DamagedError, RefusedError, UnknownBackupError
 from recovery.physical import base_files, pitr, retention
 from recovery.physical.accounts import run
@@ -89,9 +91,9 @@ def test_tablespaces_are_refused(own_lab):
 
 
 def test_one_base_backup_at_a_time_and_leftovers_go(lab):
-    lock = lab.archive.lock("base", "making a base backup")
+    lock = lab.archive.lock("base", "making or removing base backups")
     try:
-        with pytest.raises(BusyError, match="Another process is making a base backup"):
+        with pytest.raises(BusyError, match="Another process is making or removing base backups"):
             lab.engine.back_up(incremental=False)
     finally:
         os.close(lock)
@@ -157,15 +159,14 @@ def test_log_and_backups_go_when_nothing_needs_them(own_lab):
     # Counted back from the newest: all but that and the one before it are older than no time.
     plan = retention.unneeded(lab.archive, 0, later)
     assert sorted(each.name for each in lab.archive.wal.iterdir()) == sorted(segments)
-    done = retention.prune(lab.archive, 0, later)
-    again = retention.prune(lab.archive, 0, later)
+    retention.remove(lab.archive, plan)
+    again = retention.unneeded(lab.archive, 0, later)
 
     assert kept_by_a_wrong_clock.backups == ()
-    assert plan == done
-    assert [each.id for each in done.backups] == [backups[0].id]
+    assert [each.id for each in plan.backups] == [backups[0].id]
     assert again == retention.Unneeded((), ())
     assert [each.id for each in lab.engine.backups()] == [each.id for each in backups[1:]]
-    assert 0 < len(done.segments) < len(segments)
+    assert 0 < len(plan.segments) < len(segments)
     oldest = retention.oldest_needed(lab.engine.backups())
     assert oldest == backups[1].start
     with pytest.raises(RefusedError, match="is pinned"):
@@ -224,6 +225,32 @@ def test_without_the_timelines_history_the_archive_says_so(own_lab):
     assert lab.engine.covered() == []
 
 
+def test_prune_shows_first_and_removes_when_told(own_lab, committed_db):
+    lab = own_lab(SYSTEM)
+    lab.receive()
+    made = [lab.engine.back_up(incremental=False) for _ in range(3)]
+    for each in made:
+        facts = lab.archive.base / f"{each.id}.json"
+        body = json.loads(facts.read_text())
+        days = (len(made) - made.index(each)) * 40
+        body["finishedAt"] = (each.finished_at - timedelta(days=days)).isoformat()
+        facts.write_text(json.dumps(body))
+
+    shown = lab.manage("base_backup", "--database", "lab", "prune")
+    listed = lab.engine.backups()
+    removed = lab.manage("base_backup", "--database", "lab", "prune", "--yes")
+    again = lab.manage("base_backup", "--database", "lab", "prune")
+
+    assert re.match(r"Would remove 1 base backup \(\d+\.\d MiB\) and \d+ segment", shown.stdout)
+    assert f"\n  {made[0].id}  full\nNothing was removed: --yes does.\n" in shown.stdout
+    assert len(listed) == 3
+    assert removed.stdout.startswith("Removed 1 base backup (")
+    assert again.stdout == "All base backups and all log are still needed.\n"
+    assert [each.id for each in lab.engine.backups()] == [each.id for each in made[1:]]
+    entry = AuditLog.objects.get(action=Action.PRUNE)
+    assert entry.resource == f"/base-backups/{made[0].id}"
+
+
 def test_the_commands_list_pin_and_prune(lab, committed_db):
     made = json.loads(
         lab.manage("base_backup", "--database", "lab", "create", "--json").stdout.splitlines()[-1]
@@ -231,14 +258,17 @@ def test_the_commands_list_pin_and_prune(lab, committed_db):
 
     pinned = lab.manage("base_backup", "--database", "lab", "pin", made["id"], "--reason", "kept")
     listed = lab.manage("base_backup", "--database", "lab", "list")
-    pruned = lab.manage("base_backup", "--database", "lab", "prune")
+    refused = lab.manage("base_backup", "--database", "console", "prune", "--yes")
     unknown = lab.manage("base_backup", "--database", "lab", "pin", "../x", "--reason", "x")
     unpinned = lab.manage("base_backup", "--database", "lab", "unpin", made["id"])
 
     assert pinned.returncode == unpinned.returncode == 0, pinned.stderr
-    assert f"{made['id']}  " in listed.stdout
-    assert " pinned" in listed.stdout
-    assert "Would remove (nothing was, without --yes): 0 base backups" in pruned.stdout
+    header, *lines = listed.stdout.splitlines()
+    assert re.fullmatch(r"ID +FINISHED \(UTC\) +KIND +SIZE", header)
+    (line,) = [each for each in lines if each.startswith(made["id"])]
+    assert re.search(r"  20[\d :-]{17}  full +\d+\.\d MiB  pinned$", line)
+    assert "is no archive yet" in refused.stderr
+    assert not (lab.archives / "console").exists()
     assert "CommandError: There is no base backup with this id." in unknown.stderr
 
 
