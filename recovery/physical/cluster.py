@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from shlex import join
 
 import psutil
 import psycopg
@@ -128,10 +129,30 @@ def wait(process: psutil.Process, folder: Path, port: int, user: str) -> Recover
     raise ProgramError(f"The restored server gave up: {_said(folder / LOG)}")
 
 
+def command_line(verb: str, folder: Path, programs: Programs, account: Account) -> str:
+    """Return how somebody does a verb of `pg_ctl` to the server of a folder.
+
+    `restart` starts one that does not run, with the settings it was started with.
+    """
+    words = [*_as(account), str(programs.path("pg_ctl")), verb, "-D", str(folder)]
+    return join([*words, "-l", str(folder / LOG)] if verb == "restart" else words)
+
+
 def stop(folder: Path) -> None:
     """Stop the server of a folder, if one runs."""
     if process := processes.find("postgres", str(folder)):
         processes.terminate(process, (signal.SIGINT, 10.0), (signal.SIGQUIT, 10.0))
+
+
+def _as(account: Account) -> list[str]:
+    """Return what goes before a command line when we are root, as whom PostgreSQL refuses to run."""
+    if account.uid is None:
+        return []
+    try:
+        return ["runuser", "-u", pwd.getpwuid(account.uid).pw_name, "--"]
+    except KeyError:
+        # Not everybody has a name.
+        return ["setpriv", f"--reuid={account.uid}", f"--regid={account.gid}", "--clear-groups"]
 
 
 def _recovered(connection: psycopg.Connection[tuple[str, datetime | None, str]]) -> Recovered:

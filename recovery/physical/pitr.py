@@ -40,14 +40,18 @@ class Outcome:
     recovered: Recovered
     # All that was committed by then is there.
     complete_until: datetime | None
+    began_at: datetime
     seconds: float
+    # How it is stopped, and started again: command lines for whoever restored it.
+    stop: str
+    start: str
 
     @property
-    def lost_seconds(self) -> float | None:
-        """Return how much time is missing until now, at most; None when that was asked for."""
+    def behind_seconds(self) -> float | None:
+        """Return how old the archive's last moment was when this began; None for another target."""
         if self.plan.target.kind is not TargetKind.LATEST or self.complete_until is None:
             return None
-        return max(0.0, (datetime.now(UTC) - self.complete_until).total_seconds())
+        return max(0.0, (self.began_at - self.complete_until).total_seconds())
 
 
 def parse_target(*, to: str, to_lsn: str, to_name: str, latest: bool) -> Target:
@@ -74,7 +78,7 @@ def restore(engine: Engine, target: Target, into: Path, say: Say, port: int = 0)
     Refused before anything is made: a target that is not covered, a folder with something in it,
     too small a disk. Interrupted at any point, the same call begins again.
     """
-    began, into = time.monotonic(), Path(os.path.abspath(into))
+    began, began_at, into = time.monotonic(), datetime.now(UTC), Path(os.path.abspath(into))
     plan, identity, account = engine.plan(target), engine.identity(), engine.account()
     programs = programs_for(identity.server_version)
     port = port or ports.choose()
@@ -90,8 +94,17 @@ def restore(engine: Engine, target: Target, into: Path, say: Say, port: int = 0)
         process = cluster.launch(into, programs, account, options)
         say(f"Replaying the log on port {port}; its progress is in {into / cluster.LOG}.")
         recovered = cluster.wait(process, into, port, identity.user)
-    until = _complete_until(plan, recovered)
-    return Outcome(into, port, plan, recovered, until, time.monotonic() - began)
+    return Outcome(
+        folder=into,
+        port=port,
+        plan=plan,
+        recovered=recovered,
+        complete_until=_complete_until(plan, recovered),
+        began_at=began_at,
+        seconds=time.monotonic() - began,
+        stop=cluster.command_line("stop", into, programs, account),
+        start=cluster.command_line("restart", into, programs, account),
+    )
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import Error
 
+from audit.capture.actors import system_user
 from audit.capture.recording import record
 from audit.models import Action
 from recovery import physical
@@ -63,26 +64,36 @@ def shown(outcome: Outcome) -> dict[str, object]:
         "lastTransactionAt": time_text(reached) if reached else None,
         "timeline": outcome.recovered.timeline,
         "completeUntil": time_text(until) if until else None,
-        "lostSeconds": outcome.lost_seconds,
+        "behindSeconds": outcome.behind_seconds,
         "seconds": round(outcome.seconds, 3),
+        "stopCommand": outcome.stop,
+        "startCommand": outcome.start,
     }
 
 
 def text(outcome: Outcome) -> str:
     facts = shown(outcome)
-    lost = outcome.lost_seconds
     return "\n".join(
         [
-            f"Restored {facts['target']} in {outcome.seconds:.1f} s from base backup {facts['id']}.",
-            f"Reached           {facts['reachedLsn']}, now timeline {facts['timeline']}",
+            f"Restored to {_reached(outcome)}.",
+            f"It took {outcome.seconds:.1f} s, from base backup {facts['id']}.",
             f"Last transaction  {facts['lastTransactionAt'] or 'none since the base backup'}",
-            f"Complete until    {facts['completeUntil'] or 'the target'}",
-            *(
-                [f"Missing           at most the last {lost:.1f} s until now"]
-                if lost is not None
-                else []
-            ),
+            f"Timeline          {facts['timeline']}",
             f"The server runs in {outcome.folder} on 127.0.0.1:{outcome.port}, with the roles and",
-            "passwords of that time. Stop it with: pg_ctl stop -D (that folder), as its owner.",
+            "passwords of that time. It is no part of the console: it runs on until you stop it.",
+            f"As {system_user()}:",
+            f"  stop it         {outcome.stop}",
+            f"  start it again  {outcome.start}",
         ]
+    )
+
+
+def _reached(outcome: Outcome) -> str:
+    position, until = lsn_text(outcome.recovered.position), outcome.complete_until
+    if outcome.behind_seconds is None or until is None:
+        return f"{outcome.plan.target} ({position})"
+    return (
+        f"{time_text(until)} ({position}), the last moment in the archive, "
+        f"{outcome.behind_seconds:.1f} s before this restore began.\n"
+        "What the server committed after that moment is missing"
     )

@@ -1,10 +1,13 @@
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+import psycopg
 import pytest
 
 from compliance_site.foundation.embedded import processes
@@ -54,8 +57,8 @@ def test_a_time_a_position_a_named_point_and_the_latest_are_reached(lab):
     assert lab.restored_rows(latest, COUNT.format("all")) == [(15,)]
     assert {o.recovered.timeline for o in (*outcomes.values(), latest)} == {2}
     assert outcomes["time"].complete_until == moment
-    assert outcomes["time"].lost_seconds is None
-    assert latest.lost_seconds < 60
+    assert outcomes["time"].behind_seconds is None
+    assert latest.behind_seconds < 60
     assert outcomes["lsn"].recovered.position <= position
     for outcome in (*outcomes.values(), latest):
         assert not list(outcome.folder.glob("PITR_UNFINISHED"))
@@ -169,6 +172,44 @@ def test_the_restored_server_has_none_of_the_old_ones_ties(lab):
     }
 
 
+def test_the_printed_commands_stop_and_start_the_restored_server(lab, committed_db):
+    add(lab, "printed")
+    archived(lab)
+    said = lab.manage(
+        *("restore", "pitr", "--database", "lab", "--latest", "--into", lab.restore_folder())
+    )
+    printed = dict(re.findall(r"^  (stop it|start it again) +(.+)$", said.stdout, re.MULTILINE))
+    port = int(re.search(r"127\.0\.0\.1:(\d+)", said.stdout)[1])
+    url = lab.url.replace(f":{lab.port}/", f":{port}/")
+
+    subprocess.run(shlex.split(printed["stop it"]), check=True, stdout=subprocess.DEVNULL)
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(url)
+    subprocess.run(shlex.split(printed["start it again"]), check=True, stdout=subprocess.DEVNULL)
+
+    with psycopg.connect(url) as connection:
+        assert connection.execute(COUNT.format("printed")).fetchall() == [(10,)]
+        assert connection.execute("SHOW listen_addresses").fetchall() == [("127.0.0.1",)]
+
+
+def test_the_time_that_a_restore_takes_is_not_told_as_loss(lab, committed_db):
+    archived(lab)
+    before = lab.now()
+
+    said = lab.manage(
+        *("restore", "pitr", "--database", "lab", "--latest", "--into", lab.restore_folder())
+    )
+
+    found = re.match(
+        r"Restored to (\S+ \S+) \(\S+/\S+\), the last moment in the archive, "
+        r"(\d+\.\d) s before this restore began\.\nWhat the server committed after that moment",
+        said.stdout,
+    )
+    # The server was asked when the restore was planned, and everything was there.
+    assert datetime.fromisoformat(found[1]) > before
+    assert float(found[2]) == 0
+
+
 def test_files_are_for_their_owner_alone(lab):
     made = [lab.archive.folder, *lab.archive.folder.rglob("*")]
 
@@ -202,7 +243,7 @@ def test_the_command_answers_with_one_json_object_or_a_sentence(lab, committed_d
 
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout.splitlines()[-1])
-    assert (answer["folder"], answer["timeline"], answer["lostSeconds"]) == (str(folder), 2, None)
+    assert (answer["folder"], answer["timeline"], answer["behindSeconds"]) == (str(folder), 2, None)
     assert refused.returncode == 2
     assert "CommandError: 2001-01-01 00:00:00.000000+00 is not covered. Covered: " in refused.stderr
     assert "one of --to, --to-lsn, --to-name, --latest" in nothing.stderr
