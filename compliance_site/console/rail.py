@@ -55,6 +55,7 @@ PAGES = {
     "Recovery": (
         Page("Health", "admin:recovery_healthsample_changelist", is_person),
         Page("Backups", "admin:recovery_backup_changelist", is_person),
+        Page("Point in time", "admin:recovery_backup_point_in_time", is_person),
         Page("Restores", "admin:recovery_restorerequest_changelist", is_person),
     ),
     "Administration": (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compliance_site.foundation.admin_pages import PagesAdmin
 from compliance_site.foundation.roles import Role
-from recovery.admin import backups, restore_progress, restores
+from recovery.admin import backups, point_in_time, restore_progress, restores
 
 
 class BackupAdmin(PagesAdmin):
@@ -12,6 +12,7 @@ class BackupAdmin(PagesAdmin):
     pages = (
         ("", "changelist", backups.listing),
         ("back-up/", "back_up", backups.back_up),
+        ("point-in-time/", "point_in_time", point_in_time.listing),
         ("<str:id>/change/", "change", backups.detail),
         ("<str:id>/live/", "live", backups.live),
         ("<str:id>/verify/", "verify", backups.verify),

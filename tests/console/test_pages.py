@@ -20,7 +20,7 @@ def rail_of(answer):
 
 
 SECRETS = ["Secrets", "Calendar", "Runs", "Grace", "Break-glass", "Policies"]
-RECOVERY = ["Health", "Backups", "Restores"]
+RECOVERY = ["Health", "Backups", "Point in time", "Restores"]
 ADMINISTRATION = ["Users", "Groups", "Schedules"]
 
 
@@ -52,6 +52,7 @@ def test_the_rail_shows_what_the_role_may_open(client_as, role, labels):
         ("/admin/secrets_rotation/secret/", "Secrets"),
         ("/admin/secrets_rotation/secret/calendar/", "Calendar"),
         ("/admin/secrets_rotation/breakglass/", "Break-glass"),
+        ("/admin/recovery/backup/point-in-time/", "Point in time"),
     ],
 )
 def test_the_rail_marks_the_page_that_is_open(client_as, path, label):

@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 
 from recovery import physical
@@ -54,3 +56,42 @@ def test_a_frozen_server_does_not_hold_the_status(own_lab):
     assert found.receiving is None
     assert found.recovery_point_at is not None
     assert any("no connection" in each or "not answer" in each for each in found.problems)
+
+
+def test_an_archive_that_falls_far_behind_a_receiver_that_hangs_is_a_problem(own_lab, monkeypatch):
+    lab = own_lab(SYSTEM)
+    lab.receive()
+    lab.engine.back_up(incremental=False)
+    lab.caught_up()
+    before = current(lab.engine, lab.database)
+    monkeypatch.setattr(recovery_point, "LONGEST_BEHIND_SECONDS", 0.0)
+    lab.pg_receivewal().suspend()
+    lab.execute("CREATE TABLE not_archived (n int)")
+
+    found = current(lab.engine, lab.database)
+
+    assert before.problems == ()
+    assert found.receiving is True
+    assert found.problems == ("The archive is 0 minutes behind the server.",)
+
+
+def test_those_who_ask_at_once_wait_for_one_look(settings, lab, monkeypatch):
+    settings.WAL_ARCHIVE_PATH = lab.archives
+    settings.BACKUP_DATABASES = f"lab={lab.url}"
+    begun, go_on = [], threading.Event()
+
+    def look(engine, server_of):
+        begun.append(server_of.name)
+        assert go_on.wait(30)
+        return real(engine, server_of)
+
+    real = recovery_point.look
+    monkeypatch.setattr(recovery_point, "look", look)
+    monkeypatch.setattr(recovery_point, "PATIENCE_SECONDS", 0.1)
+    # Nothing is known in time, and nobody asks a second time.
+    first, second = recovery_point.looks(), recovery_point.looks()
+    go_on.set()
+
+    assert first == second == {"console": None, "lab": None}
+    assert physical.status("lab").problems == ()
+    assert sorted(begun) == ["console", "lab"]
