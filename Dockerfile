@@ -43,7 +43,7 @@ LABEL org.opencontainers.image.title="compliance-console" \
       org.opencontainers.image.licenses="MIT"
 RUN groupadd --gid 10001 console \
     && useradd --uid 10001 --gid console --no-create-home --home-dir /app --shell /usr/sbin/nologin console \
-    && install --directory --owner=console --group=console --mode=0700 /spool /backups /recovery
+    && install --directory --owner=console --group=console --mode=0700 /spool /backups /recovery /wal-archive
 COPY --from=postgresql /usr/lib/postgresql/18 /usr/lib/postgresql/18
 COPY --from=postgresql /usr/share/postgresql/18 /usr/share/postgresql/18
 COPY --from=postgresql /libraries /usr/lib/postgresql/libraries
@@ -73,8 +73,8 @@ ENV PATH=/venv/bin:$PATH \
     POSTGRESQL_PROGRAMS=/usr/lib/postgresql/18/bin \
     PGCONNECT_TIMEOUT=10
 # To be kept when the container is replaced: entries that the database did not take yet, backups,
-# and what restores and retention remember.
-VOLUME ["/spool", "/backups", "/recovery"]
+# what restores and retention remember, and the archived log.
+VOLUME ["/spool", "/backups", "/recovery", "/wal-archive"]
 WORKDIR /app
 # All of it belongs to root: the console can read it and write none of it, but for the volumes.
 COPY --from=builder /venv /venv

@@ -15,7 +15,7 @@ NOT_PASSED = {
     "BACKUP_IDENTITY": "known to recovery only",
     "COMPLIANCE_ENV": "the image is a production image",
     "COMPLIANCE_MASTER_KEY_FILE": "the key itself is in .env",
-    "DATABASE_ADMIN_URL": "known to migrate and recovery only",
+    "DATABASE_ADMIN_URL": "known to migrate, recovery and wal-receiver only",
     "DATABASE_OWNER_URL": "known to migrate only",
     "DEBUG": "refused in production",
     "DELIVERY_FOLDER": "a folder has to be mounted first",
@@ -27,7 +27,6 @@ NOT_PASSED = {
     "RECOVERY_ENGINE": "of no use without a mounted folder",
     "RECOVERY_FOLDER": "set in the image, to a volume of its own",
     "STATIC_ROOT": "filled when the image is built",
-    "WAL_ARCHIVE_PATH": "a folder has to be mounted first",
 }
 
 
@@ -66,7 +65,7 @@ def test_every_service_has_a_health_check_or_ends(services):
 
 
 def test_the_consoles_services_have_as_few_rights_as_possible(consoles):
-    assert len(consoles) == 5
+    assert len(consoles) == 6
     for service in consoles.values():
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
@@ -123,7 +122,7 @@ def test_every_credential_is_known_to_those_who_need_it_only(services):
         return {name for name, service in services.items() if variable in str(service)}
 
     assert knowing("DATABASE_OWNER_URL") == {"migrate"}
-    assert knowing("DATABASE_ADMIN_URL") == {"migrate", "recovery"}
+    assert knowing("DATABASE_ADMIN_URL") == {"migrate", "recovery", "wal-receiver"}
     assert knowing("BACKUP_IDENTITY") == {"recovery"}
     assert knowing("POSTGRES_PASSWORD") == {"postgres"}
 
@@ -157,6 +156,23 @@ def test_the_queue_of_recovery_has_one_worker_with_its_volumes(services):
     assert "recovery" in services["recovery"]["command"]
     assert {"backups:/backups", "recovery:/recovery"} <= set(services["recovery"]["volumes"])
     assert "--queues" not in services["celery-worker"]["command"]
+
+
+def test_the_receiver_of_log_runs_when_asked_for_and_writes_where_base_backups_go(services, root):
+    receiver = services["wal-receiver"]
+    folder = "wal-archive:/wal-archive"
+
+    assert receiver["profiles"] == ["point-in-time"]
+    assert receiver["command"] == ["python", "manage.py", "wal_archive", "run"]
+    assert receiver["volumes"] == [folder]
+    assert folder in services["recovery"]["volumes"]
+    # The web server only looks.
+    assert f"{folder}:ro" in services["backend"]["volumes"]
+    # A new volume gets the owner that the image's folder has.
+    (made,) = re.findall(
+        r"install --directory --owner=console .*", (root / "Dockerfile").read_text()
+    )
+    assert "/wal-archive" in made.split()
 
 
 def test_every_setting_reaches_the_containers_or_has_a_reason_not_to(root, consoles):

@@ -53,7 +53,7 @@ def test_everything_that_is_known_of_an_archive_is_shown(client_as, archived):
     text = text_of(answer).split(" lab fine ")[1]
     assert re.search(r"would lose (nothing|at most \S+ m?s) ", text)
     assert "Log is received yes" in text
-    assert re.search(r"Kept by the server for it \d", text)
+    assert re.search(r"Server keeps for it \d", text)
     assert "Gaps none" in text
     since = f"{backup.finished_at:%Y-%m-%d %H:%M:%S}"
     assert re.search(rf"Covered \(UTC\) {since} to 20[\d :-]{{17}} \S+ to \S+, timeline 1", text)

@@ -1,9 +1,10 @@
 import threading
+from dataclasses import replace
 
 import pytest
 
 from recovery import physical
-from recovery.physical import recovery_point
+from recovery.physical import recovery_point, server
 from recovery.physical.recovery_point import current
 from tests.recovery.physical.lab import SYSTEM
 
@@ -95,3 +96,14 @@ def test_those_who_ask_at_once_wait_for_one_look(settings, lab, monkeypatch):
     assert first == second == {"console": None, "lab": None}
     assert physical.status("lab").problems == ()
     assert sorted(begun) == ["console", "lab"]
+
+
+def test_the_web_servers_role_sees_whether_log_is_received(lab):
+    """It has no administrator's rights, and its page and metrics say so all the same."""
+    lab.execute("DROP ROLE IF EXISTS web")
+    lab.execute(f"CREATE ROLE web LOGIN PASSWORD '{lab.password}'")
+
+    found = server.observe(replace(lab.database, user="web"))
+
+    assert found.receiving is True
+    assert found.retained_bytes is not None
