@@ -54,7 +54,13 @@ class RecoveryPoint:
 
     def run(self, deadline: float) -> Figures:
         found = status()
-        return {"age_seconds": found.recovery_point_age_seconds} if found else {}
+        if found is None:
+            return {}
+        base = found.last_base_backup_at
+        return {
+            "age_seconds": found.recovery_point_age_seconds,
+            "base_backup_at": base.timestamp() if base else None,
+        }
 
 
 ARCHIVE = Probe(RecoveryPoint(), fresh_seconds=FRESH_SECONDS)
@@ -108,12 +114,14 @@ def _recovery_point() -> list[Metric]:
     """Tell how old the archive is; where there is one and nobody knows, only that there is one."""
     expected = _gauge("recovery_point_expected", "1 where write-ahead log is archived.")
     age = _gauge("recovery_point_age_seconds", "What a disaster now would lose of the database.")
+    base = _gauge("base_backup_last_success_timestamp_seconds", "When the newest was made.")
     if configured.is_configured():
         expected.add_metric((CONSOLE,), 1)
-        seconds = ARCHIVE.result().figures.get("age_seconds")
-        if seconds is not None:
-            age.add_metric((CONSOLE,), seconds)
-    return [expected, age]
+        figures = ARCHIVE.result().figures
+        for family, name in ((age, "age_seconds"), (base, "base_backup_at")):
+            if (figure := figures.get(name)) is not None:
+                family.add_metric((CONSOLE,), figure)
+    return [expected, age, base]
 
 
 def _restores() -> list[Metric]:

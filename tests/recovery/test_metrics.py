@@ -285,11 +285,16 @@ def test_without_an_archive_there_is_no_recovery_point(registry):
 def test_an_archive_without_a_base_backup_is_expected_to_have_a_recovery_point(archive, registry):
     assert registry.get_sample_value("recovery_point_expected", CONSOLE) == 1
     assert registry.get_sample_value("recovery_point_age_seconds", CONSOLE) is None
+    name = "base_backup_last_success_timestamp_seconds"
+    assert registry.get_sample_value(name, CONSOLE) is None
 
 
 @pytest.mark.django_db
 def test_the_recovery_points_age_is_what_the_archive_says(archive, registry, monkeypatch):
-    seen = PhysicalStatus("builtin", None, 12.5, None, 0, None, None, None, ())
+    made_at = datetime(2026, 11, 23, tzinfo=UTC)
+    seen = PhysicalStatus("builtin", None, 12.5, None, 0, None, None, made_at, ())
     monkeypatch.setattr(metrics, "status", lambda: seen)
 
     assert registry.get_sample_value("recovery_point_age_seconds", CONSOLE) == 12.5
+    made = registry.get_sample_value("base_backup_last_success_timestamp_seconds", CONSOLE)
+    assert made == made_at.timestamp()
