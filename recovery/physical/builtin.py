@@ -17,7 +17,7 @@ from recovery.physical import base_files, records, samples, server
 from recovery.physical.accounts import Account, run
 from recovery.physical.archive import Archive, Identity
 from recovery.physical.base_files import new_id
-from recovery.physical.copies import refuse_tablespaces, require_room, verify
+from recovery.physical.copies import copy, refuse_tablespaces, require_room, verify
 from recovery.physical.engine import (
     BaseBackup,
     Engine,
@@ -214,8 +214,7 @@ class BuiltIn(Engine):
             manifest = base_files.folder(self.archive, parent.id) / base_files.MANIFEST
             command.append(f"--incremental={manifest}")
         try:
-            # The program holds the lock, too: it may outlive us.
-            run(command, account=account, database=self.database, pass_fds=(lock,))
+            copy(command, draft, account=account, database=self.database, lock=lock)
             verify(programs, draft, account)
             ended = server.observe(self.database)
             backup = base_files.describe(

@@ -3,17 +3,71 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from recovery.backups.progress import size_text
+from recovery.backups.watch import size_of
 from recovery.databases import Database
-from recovery.exceptions import DamagedError, ProgramError, RefusedError
+from recovery.exceptions import DamagedError, ProgramError, RefusedError, ServerAwayError
 from recovery.physical import server
-from recovery.physical.accounts import Account, run
-from recovery.programs import Programs
+from recovery.physical.accounts import Account, run, start
+from recovery.programs import Programs, complaint
 
 # It looks at every file of every database.
 SIZE_SECONDS = 120.0
+LOOK_SECONDS = 15.0
+# A checkpoint comes first, which may take its time.
+STUCK_SECONDS = 1800.0
+
+
+def copy(
+    command: Sequence[str | Path], folder: Path, *, account: Account, database: Database, lock: int
+) -> None:
+    """Run `pg_basebackup` into a folder; raise `ServerAwayError` when it writes nothing for long.
+
+    A server that is frozen keeps its connections, and no timeout of its own ends that wait. The
+    program holds the lock, too: it may outlive us.
+    """
+    with tempfile.TemporaryFile() as stderr:
+        process = start(
+            command,
+            stderr,
+            account=account,
+            database=database,
+            stdout=subprocess.DEVNULL,
+            pass_fds=(lock,),
+        )
+        try:
+            is_stuck = _is_stuck(process, folder)
+        finally:
+            process.kill()
+            process.wait()
+        if is_stuck:
+            raise ServerAwayError(
+                f"{database.name}: pg_basebackup wrote nothing for {STUCK_SECONDS / 60:.0f} minutes "
+                "and was ended."
+            )
+        if process.returncode:
+            raise complaint("pg_basebackup", process.returncode, stderr)
+
+
+def _is_stuck(process: subprocess.Popen[bytes], folder: Path) -> bool:
+    """Wait until a program ends; True when its folder has not grown for long before that."""
+    size, grew_at = -1, time.monotonic()
+    while True:
+        try:
+            process.wait(LOOK_SECONDS)
+            return False
+        except subprocess.TimeoutExpired:
+            before, size = size, size_of(folder)
+        if size != before:
+            grew_at = time.monotonic()
+        elif time.monotonic() - grew_at > STUCK_SECONDS:
+            return True
 
 
 def verify(programs: Programs, folder: Path, account: Account) -> None:

@@ -6,8 +6,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from datetime import timedelta
 
+import psutil
 import pytest
 from celery.schedules import crontab
 
@@ -16,8 +19,8 @@ from compliance_site.celery import app
 from compliance_site.foundation.embedded import processes
 from compliance_site.foundation.notices.models import Notice
 from recovery import tasks
-from recovery.exceptions import BusyError, RefusedError, StoreError
-from recovery.physical import base_backups, configured, schedule
+from recovery.exceptions import BusyError, RefusedError, ServerAwayError, StoreError
+from recovery.physical import base_backups, configured, copies, schedule
 from recovery.physical.schedule import Due
 from tests.recovery.physical.lab import MANAGE, SYSTEM, WHEEL, wait_until
 
@@ -169,6 +172,37 @@ def test_a_killed_one_leaves_no_backup_and_the_next_run_clears_up(own):
     (made,) = lab.engine.backups()
     assert sorted(each.name for each in lab.archive.base.iterdir()) == [made.id, f"{made.id}.json"]
     assert lab.engine.check() == []
+
+
+def test_a_server_that_freezes_while_it_is_copied_does_not_keep_the_worker(own, monkeypatch):
+    lab = own()
+    monkeypatch.setattr(copies, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(copies, "STUCK_SECONDS", 1.0)
+    frozen = []
+
+    def freeze():
+        wait_until(lambda: list(lab.archive.base.glob(".*.draft")))
+        # First the one that makes others.
+        lab.process.suspend()
+        frozen.extend([lab.process, *lab.process.children(recursive=True)])
+        for process in frozen:
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+
+    thread = threading.Thread(target=freeze)
+    thread.start()
+    try:
+        with pytest.raises(ServerAwayError, match="pg_basebackup wrote nothing for 0 minutes"):
+            base_backups.create("lab", incremental=False)
+    finally:
+        thread.join()
+        for process in frozen:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
+    assert list(lab.archive.base.iterdir()) == []
+    monkeypatch.undo()
+    assert base_backups.create("lab", incremental=False) in lab.engine.backups()
 
 
 def test_a_removal_that_was_killed_is_ended_by_the_next_one(own):
