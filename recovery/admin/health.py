@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
@@ -19,22 +17,15 @@ from compliance_site.foundation.roles import PEOPLE, has_role
 from recovery.health.history import SLOTS, Strip, strips
 from recovery.health.report import Report, components, report
 from recovery.health.results import Result, Status
+from recovery.health.words import in_words
 
 LABELS = {
     "database": ("Database", "PostgreSQL is read and written"),
     "redis": ("Broker", "Valkey or Redis takes a key"),
     "celery": ("Workers", "they live, and no task waits long"),
     "disk": ("Disk", "room where the console writes"),
-    "backup": ("Backups", "a young one, and a verified one"),
+    "backup": ("Backups", "every database has a young one, and a verified one"),
     "audit": ("Audit spool", "no entries wait on this machine's disk"),
-}
-WORDS: dict[str, Callable[[float], str]] = {
-    "active_workers": lambda number: f"{number:,} worker{'' if number == 1 else 's'}",
-    "oldest_task_seconds": lambda seconds: f"a task waits {_age(seconds)}",
-    "free_bytes": lambda size: f"{filesizeformat(size)} free",
-    "stored_age_seconds": lambda seconds: f"newest {_age(seconds)} old",
-    "verified_age_seconds": lambda seconds: f"verified {_age(seconds)} old",
-    "spooled_bytes": lambda size: f"{filesizeformat(size)} waiting" if size else "none waiting",
 }
 TONES = {Status.HEALTHY: "good", Status.DEGRADED: "warn", Status.UNHEALTHY: "bad"}
 
@@ -56,12 +47,7 @@ class Part:
 
     @property
     def figures(self) -> str:
-        """Return what was measured, in words."""
-        return ", ".join(
-            WORDS[name](value)
-            for name, value in self.result.figures.items()
-            if value is not None and name in WORDS
-        )
+        return in_words(self.result)
 
     @property
     def tone(self) -> str:
@@ -85,13 +71,6 @@ def page(request: HttpRequest) -> HttpResponse:
         "now": timezone.now(),
     }
     return TemplateResponse(request, "admin/recovery/health.html", context)
-
-
-def _age(seconds: float) -> str:
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def headline(found: Report) -> str:

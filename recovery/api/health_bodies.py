@@ -19,6 +19,8 @@ FIGURES = {
     "oldest_task_seconds": "oldestTaskSeconds",
     "free_percent": "freePercent",
     "free_bytes": "freeBytes",
+    "databases": "databases",
+    "databases_amiss": "databasesAmiss",
     "stored_age_seconds": "storedAgeSeconds",
     "verified_age_seconds": "verifiedAgeSeconds",
     "spooled_bytes": "spooledBytes",

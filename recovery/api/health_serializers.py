@@ -41,8 +41,20 @@ class ComponentSerializer(serializers.Serializer[Any]):
     oldestTaskSeconds = serializers.IntegerField(required=False, allow_null=True)
     freePercent = serializers.FloatField(required=False)
     freeBytes = serializers.IntegerField(required=False)
-    storedAgeSeconds = serializers.IntegerField(required=False, allow_null=True)
-    verifiedAgeSeconds = serializers.IntegerField(required=False, allow_null=True)
+    databases = serializers.IntegerField(
+        required=False, help_text="That are configured to be backed up."
+    )
+    databasesAmiss = serializers.IntegerField(
+        required=False, help_text="Of these, how many the reason names."
+    )
+    storedAgeSeconds = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        help_text="Of each database's newest backup, the age of the oldest; null without any.",
+    )
+    verifiedAgeSeconds = serializers.IntegerField(
+        required=False, allow_null=True, help_text="The same of the newest verified ones."
+    )
     spooledBytes = serializers.IntegerField(required=False)
     setAsideBytes = serializers.IntegerField(required=False)
     reason = serializers.CharField(required=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -12,15 +12,12 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
+from recovery.backups.standing import Standing, age_text
 from recovery.databases import databases
 from recovery.models import Backup, BackupKind, BackupState
 
 DAYS = 30
 TASK = "recovery.heavy.backup_all"
-# A backup a day, and two hours for it to be late.
-OLD = timedelta(hours=26)
-# A verification a week, and a day for it to be late.
-LONG_UNVERIFIED = timedelta(days=8)
 SLOW_WORKER = timedelta(minutes=10)
 
 
@@ -36,8 +33,21 @@ class DayKind(StrEnum):
 
 @dataclass(frozen=True)
 class Day:
+    """A day's best backup, and how many attempts failed on it."""
+
     day: date
     kind: DayKind
+    failed: int = 0
+
+    @property
+    def has_failed_too(self) -> bool:
+        return self.failed > 0 and self.kind is not DayKind.FAILED
+
+    @property
+    def words(self) -> str:
+        if self.has_failed_too:
+            return f"{self.kind}, and {self.failed} failed"
+        return f"{self.failed} failed" if self.failed > 1 else self.kind
 
 
 @dataclass(frozen=True)
@@ -62,7 +72,9 @@ class Card:
     @property
     def days_in_words(self) -> str:
         counts = [f"{self.counted(kind)} {kind}" for kind in DayKind if self.counted(kind)]
-        return f"The last {len(self.days)} days: {', '.join(counts)}"
+        words = f"The last {len(self.days)} days: {', '.join(counts)}"
+        beside = sum(day.failed for day in self.days if day.has_failed_too)
+        return f"{words}; and {beside} failed on days with a backup" if beside else words
 
 
 def cards(now: datetime | None = None) -> list[Card]:
@@ -91,6 +103,7 @@ def _card(name: str, backups: list[Backup], now: datetime, *, is_configured: boo
     """Sum up a database's backups, which come newest first."""
     stored = [each for each in backups if each.state == BackupState.STORED]
     verified = next((each for each in stored if each.verified_at), None)
+    standing = _standing(backups, stored, verified, now)
     moving = (BackupState.QUEUED, BackupState.RUNNING)
     return Card(
         database=name,
@@ -102,7 +115,7 @@ def _card(name: str, backups: list[Backup], now: datetime, *, is_configured: boo
         count=len(stored),
         total_bytes=sum(each.size_bytes or 0 for each in stored),
         days=_days(backups, now),
-        warnings=tuple(_warnings(backups, stored, verified, now, is_configured=is_configured)),
+        warnings=tuple(_warnings(backups, stored, standing, now, is_configured=is_configured)),
         is_configured=is_configured,
     )
 
@@ -111,10 +124,24 @@ def _places(backup: Backup) -> list[str]:
     return [store for store, reason in backup.copies.items() if not reason]
 
 
+def _standing(
+    backups: list[Backup], stored: list[Backup], verified: Backup | None, now: datetime
+) -> Standing:
+    ended = [each for each in backups if each.finished_at]
+    failed = ended[0] if ended and ended[0].state == BackupState.FAILED else None
+    last = stored[0].verifications.first() if stored else None
+    return Standing(
+        stored_age=now - stored[0].started_at if stored else None,
+        verified_age=now - verified.started_at if verified else None,
+        failure=failed.reason if failed else None,
+        damage=last.reason if last and last.passed is False else None,
+    )
+
+
 def _warnings(
     backups: list[Backup],
     stored: list[Backup],
-    verified: Backup | None,
+    standing: Standing,
     now: datetime,
     *,
     is_configured: bool,
@@ -125,50 +152,27 @@ def _warnings(
         yield "It is not configured any more: no further backup is made."
     elif not settings.ENABLE_AUTOMATED_BACKUPS:
         yield "Automatic backups are switched off (ENABLE_AUTOMATED_BACKUPS)."
-    if not stored:
-        yield "There is no backup."
-    elif is_configured and now - stored[0].started_at > OLD:
-        yield f"The newest backup is {_age(stored[0].started_at, now)} old."
-    yield from _about_verification(stored, verified, now)
-    yield from _about_newest(backups, stored, now)
-
-
-def _about_verification(
-    stored: list[Backup], verified: Backup | None, now: datetime
-) -> Iterator[str]:
-    if not stored:
-        return
-    if verified is None:
-        yield "No backup was ever restored to check it: nobody knows that one can be."
-    elif now - verified.started_at > LONG_UNVERIFIED:
-        yield f"The newest verified backup is {_age(verified.started_at, now)} old."
-    last = stored[0].verifications.first()
-    if last and last.passed is False:
-        yield f"The newest backup failed its verification: {last.reason}"
-
-
-def _about_newest(backups: list[Backup], stored: list[Backup], now: datetime) -> Iterator[str]:
-    ended = [each for each in backups if each.finished_at]
-    if ended and ended[0].state == BackupState.FAILED:
-        yield f"The last attempt failed: {ended[0].reason}"
+    yield from standing.problems() if is_configured else standing.failures()
     for store, reason in stored[0].copies.items() if stored else ():
         if reason:
             yield f"The newest backup is missing in {store}: {reason}"
     for each in backups:
         if each.state == BackupState.QUEUED and now - each.started_at > SLOW_WORKER:
-            waits = _age(each.started_at, now)
+            waits = age_text(now - each.started_at)
             yield f"A backup waits {waits} for a worker: does one serve the queue `recovery`?"
 
 
 def _days(backups: Iterable[Backup], now: datetime) -> tuple[Day, ...]:
     best: dict[date, DayKind] = {}
+    failed: Counter[date] = Counter()
     order = list(DayKind)
     for backup in backups:
         day, kind = backup.started_at.astimezone(UTC).date(), _kind(backup)
         best[day] = min(best.get(day, DayKind.NONE), kind, key=order.index)
+        failed[day] += kind is DayKind.FAILED
     today = now.astimezone(UTC).date()
     days = [today - timedelta(days=ago) for ago in range(DAYS - 1, -1, -1)]
-    return tuple(Day(day, best.get(day, DayKind.NONE)) for day in days)
+    return tuple(Day(day, best.get(day, DayKind.NONE), failed[day]) for day in days)
 
 
 def _kind(backup: Backup) -> DayKind:
@@ -180,11 +184,3 @@ def _kind(backup: Backup) -> DayKind:
         BackupState.FAILED: DayKind.FAILED,
     }
     return kinds.get(BackupState(backup.state), DayKind.NONE)
-
-
-def _age(moment: datetime, now: datetime) -> str:
-    seconds = (now - moment).total_seconds()
-    for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{int(seconds // size)} {unit}"
-    return "a minute"

@@ -1,7 +1,7 @@
 import pytest
 import redis
 
-from recovery.health import heartbeat
+from recovery.health import heartbeat, probes
 from tests.recovery.shop import (  # noqa: F401  fixtures
     admin_url,
     backup,
@@ -26,3 +26,10 @@ def broker(settings):
 def one_worker(broker):
     """A worker that has just said that it lives, and has nothing to do."""
     heartbeat.Heart().beat("celery@test")
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Wait for parts longer than a busy machine needs; not for tests of the deadline itself."""
+    monkeypatch.setattr(probes, "DEADLINE_SECONDS", 30.0)
+    monkeypatch.setattr(probes, "CHECK_SECONDS", 29.0)

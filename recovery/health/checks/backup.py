@@ -1,75 +1,124 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
-from recovery.databases import CONSOLE
+from recovery.backups.standing import Standing
+from recovery.databases import databases
+from recovery.exceptions import ConfigurationError
 from recovery.health.results import Degraded, Figures, Status, Unhealthy
 from recovery.health.session import Refused, session
 
-# Daily, and a night's delay; verified weekly, and a day's.
-OLDEST_STORED = timedelta(hours=26).total_seconds()
-OLDEST_VERIFIED = timedelta(days=8).total_seconds()
-AGES = f"""
-SELECT extract(epoch FROM now() - max(finished_at))::bigint,
-       extract(epoch FROM now() - max(finished_at) FILTER (WHERE verified_at IS NOT NULL))::bigint,
-       (SELECT extract(epoch FROM now() - min(applied))::bigint FROM django_migrations)
-FROM recovery_backup WHERE state = 'stored' AND database = '{CONSOLE}'
-"""  # noqa: S608 - a constant
+# A row for each database of which something is known, or one without a name.
+KNOWN = """
+SELECT extract(epoch FROM now() - console.since)::bigint, backup.database, backup.known_for,
+       backup.stored, backup.verified, backup.failed, verification.passed
+FROM (SELECT min(applied) AS since FROM django_migrations) AS console
+LEFT JOIN (
+    SELECT database,
+           extract(epoch FROM now() - min(started_at))::bigint AS known_for,
+           extract(epoch FROM now() - max(started_at) FILTER (WHERE state = 'stored'))::bigint
+               AS stored,
+           extract(epoch FROM now() - max(started_at)
+               FILTER (WHERE state = 'stored' AND verified_at IS NOT NULL))::bigint AS verified,
+           (array_agg(state ORDER BY started_at DESC, id DESC)
+               FILTER (WHERE finished_at IS NOT NULL))[1] = 'failed' AS failed,
+           (array_agg(id ORDER BY started_at DESC, id DESC) FILTER (WHERE state = 'stored'))[1]
+               AS newest
+    FROM recovery_backup WHERE kind = 'logical' GROUP BY database
+) AS backup ON true
+LEFT JOIN LATERAL (
+    SELECT passed FROM recovery_verification WHERE backup_id = backup.newest
+    ORDER BY started_at DESC, id DESC LIMIT 1
+) AS verification ON true
+"""
 
 
 @dataclass(frozen=True)
-class Ages:
-    """Seconds since the newest backup, the newest verified one, and the first migration."""
+class Known:
+    """How a database's backups stand, and how long it is known: since its first attempt.
 
-    stored: int | None
-    verified: int | None
-    console: int
+    One without any attempt is taken to be as old as the console.
+    """
 
-    def problem(self) -> str:
-        """Say what is missing or too old, "" when nothing is; a new console has time to begin."""
-        if self.stored is None and self.console > OLDEST_STORED:
-            return "There is no backup yet."
-        if self.stored is not None and self.stored > OLDEST_STORED:
-            return "The newest backup is older than a day."
-        if self.verified is None and self.console > OLDEST_VERIFIED:
-            return "No backup has been verified by a restore yet."
-        if self.verified is not None and self.verified > OLDEST_VERIFIED:
-            return "The newest verified backup is older than a week."
-        return ""
+    standing: Standing
+    known_for: timedelta
+
+    def problems(self) -> list[str]:
+        return self.standing.problems(self.known_for)
 
 
 @dataclass(frozen=True)
 class Backup:
-    """The console's own database has a young backup, and a verified one; never worse than degraded.
+    """Every configured database has a young backup, and a verified one; never worse than degraded.
 
-    Without a backup the console does its work all the same. Ages are those of what is in the
-    backup: one that was verified today and made last month is a month old.
+    Without a backup the console does its work all the same.
     """
 
     name: ClassVar[str] = "backup"
     when_silent: ClassVar[Status] = Status.DEGRADED
 
     def run(self, deadline: float) -> Figures:
-        ages = _ages(deadline)
+        try:
+            names = list(databases())
+        except ConfigurationError as exc:
+            raise Degraded(f"No backup can be made: {exc}") from None
+        console_age, known = _known(deadline)
+        standings = {name: known.get(name, Known(Standing(), console_age)) for name in names}
+        amiss = {name: said for name, each in standings.items() if (said := each.problems())}
         figures: Figures = {
-            "stored_age_seconds": ages.stored,
-            "verified_age_seconds": ages.verified,
+            "databases": len(names),
+            "databases_amiss": len(amiss),
+            "stored_age_seconds": _worst(each.standing.stored_age for each in standings.values()),
+            "verified_age_seconds": _worst(
+                each.standing.verified_age for each in standings.values()
+            ),
         }
-        if problem := ages.problem():
-            raise Degraded(problem, figures)
+        if amiss:
+            raise Degraded(" ".join(_said(name, said) for name, said in amiss.items()), figures)
         return figures
 
 
-def _ages(deadline: float) -> Ages:
+def _known(deadline: float) -> tuple[timedelta, dict[str, Known]]:
+    """Return the console's age, and what is known by the names of databases."""
     try:
         with session(deadline) as connected:
-            ((stored, verified, console),) = connected.ask(AGES)
+            rows = connected.ask(KNOWN)
     except (Refused, Unhealthy):
         raise Degraded("Not known: the database cannot be asked.") from None
-    return Ages(
-        stored=None if stored is None else int(stored),
-        verified=None if verified is None else int(verified),
-        console=int(console or 0),
+    console_age = _age(rows[0][0]) or timedelta(0)
+    return console_age, {name.decode(): _from_row(*row) for _, name, *row in rows if name}
+
+
+def _from_row(
+    known_for: bytes | None,
+    stored: bytes | None,
+    verified: bytes | None,
+    failed: bytes | None,
+    passed: bytes | None,
+) -> Known:
+    """Read a row; reasons stay in the catalogue, for they may name hosts."""
+    standing = Standing(
+        stored_age=_age(stored),
+        verified_age=_age(verified),
+        failure="" if failed == b"t" else None,
+        damage="" if passed == b"f" else None,
     )
+    return Known(standing, _age(known_for) or timedelta(0))
+
+
+def _age(seconds: bytes | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=int(seconds))
+
+
+def _worst(ages: Iterable[timedelta | None]) -> float | None:
+    known = [age.total_seconds() for age in ages if age is not None]
+    return round(max(known)) if known else None
+
+
+def _said(name: str, problems: list[str]) -> str:
+    """Return what is amiss with a database as one sentence."""
+    said = "; ".join(problem[0].lower() + problem[1:].rstrip(".") for problem in problems)
+    return f"{name}: {said}."

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from recovery.api import health_bodies
 from recovery.health.report import Report, components, report
 from recovery.health.results import Result, Status
+from recovery.health.words import in_words
 
 EXIT = {Status.HEALTHY: 0, Status.DEGRADED: 1, Status.UNHEALTHY: 2}
 EXAMPLES = """exit code: 0 healthy, 1 degraded (it works and needs somebody), 2 unhealthy
@@ -51,9 +52,5 @@ def _as_table(found: Report) -> str:
 
 def _line(result: Result) -> str:
     took = "" if result.response_ms is None else f"{result.response_ms} ms"
-    known = {name: value for name, value in health_bodies.part(result).items() if value is not None}
-    figures = [
-        f"{name} {value:,}" for name, value in known.items() if isinstance(value, int | float)
-    ]
-    said = result.reason or ", ".join(name for name in figures if not name.startswith("response"))
+    said = result.reason or in_words(result)
     return f"{result.component:<10} {result.status:<10} {took:>8}  {said}".rstrip()

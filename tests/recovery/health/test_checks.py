@@ -230,24 +230,45 @@ def test_folders_that_are_not_made_yet_count_by_what_is_there(settings, tmp_path
 def keep_backup(age, verified=False, **overrides):
     moment = timezone.now() - age
     values = {
-        "id": f"backup-{age}-{verified}",
+        "id": f"backup-{age}-{verified}-{overrides.get('database')}",
         "database": "console",
         "state": "stored",
+        "started_at": moment,
         "finished_at": moment,
         "manifest": {},
         "size_bytes": 1,
         "verified_at": timezone.now() if verified else None,
     }
-    BackupRow.objects.create(**values | overrides)
+    return BackupRow.objects.create(**values | overrides)
 
 
-def test_backups_that_are_young_and_verified_are_healthy(committed_db):
+def make_console_old(as_owner, days):
+    as_owner(f"UPDATE django_migrations SET applied = applied - interval '{days} days'")
+
+
+@pytest.fixture
+def orders_too(settings):
+    """A second database to back up; health looks at what is known of it, and not into it."""
+    settings.BACKUP_DATABASES = "orders=postgresql://ops:hunter2@db.internal/orders"
+
+
+def found(check):
+    """Return the reason and the figures of a check that degrades."""
+    with pytest.raises(Degraded) as finding:
+        run(check)
+    return finding.value.reason, finding.value.figures
+
+
+def test_backups_that_are_young_and_verified_are_healthy(as_owner, orders_too):
+    make_console_old(as_owner, 90)
     keep_backup(timedelta(hours=3))
     keep_backup(timedelta(days=3), verified=True)
-    keep_backup(timedelta(minutes=1), database="orders")
+    keep_backup(timedelta(minutes=1), verified=True, database="orders")
+    keep_backup(timedelta(days=80), database="not-configured-any-more")
 
     figures = run(Backup())
 
+    assert (figures["databases"], figures["databases_amiss"]) == (2, 0)
     assert 3 * 3600 <= figures["stored_age_seconds"] < 3 * 3600 + 60
     assert 3 * 86_400 <= figures["verified_age_seconds"] < 3 * 86_400 + 60
 
@@ -255,29 +276,103 @@ def test_backups_that_are_young_and_verified_are_healthy(committed_db):
 @pytest.mark.parametrize(
     ("backups", "reason"),
     [
-        ([], "There is no backup yet."),
-        ([(timedelta(hours=27), True)], "older than a day"),
-        ([(timedelta(hours=1), False)], "No backup has been verified"),
-        ([(timedelta(hours=1), False), (timedelta(days=9), True)], "older than a week"),
+        ([], "console: there is no backup."),
+        (
+            [(timedelta(hours=27), True)],
+            "console: the newest backup is 27 hours old.",
+        ),
+        (
+            [(timedelta(hours=1), False), (timedelta(days=9), False)],
+            "console: no backup was ever restored to check it: nobody knows that one can be.",
+        ),
+        (
+            [(timedelta(hours=1), False), (timedelta(days=9), True)],
+            "console: the newest verified backup is 9 days old.",
+        ),
     ],
 )
 def test_backups_that_are_missing_or_old_degrade(as_owner, backups, reason):
-    as_owner("UPDATE django_migrations SET applied = applied - interval '9 days'")
+    make_console_old(as_owner, 9)
     for age, verified in backups:
         keep_backup(age, verified)
 
-    with pytest.raises(Degraded, match=reason):
-        run(Backup())
+    said, figures = found(Backup())
+
+    assert said == reason
+    assert (figures["databases"], figures["databases_amiss"]) == (1, 1)
 
 
-def test_a_new_console_has_a_day_for_its_first_backup_and_a_week_to_verify_it(as_owner):
-    assert run(Backup()) == {"stored_age_seconds": None, "verified_age_seconds": None}
+def test_the_last_attempt_that_failed_degrades_although_there_are_good_ones(committed_db):
+    keep_backup(timedelta(hours=3), verified=True)
+    keep_backup(timedelta(hours=1), id="bad", state="failed", reason="Host db.internal is away.")
+    keep_backup(timedelta(minutes=1), id="going on", state="running", finished_at=None)
 
-    as_owner("UPDATE django_migrations SET applied = applied - interval '7 days'")
-    with pytest.raises(Degraded, match="There is no backup yet"):
-        run(Backup())
-    keep_backup(timedelta(hours=1))
+    reason, figures = found(Backup())
+
+    assert reason == "console: the last attempt failed."
+    assert 3 * 3600 <= figures["stored_age_seconds"] < 3 * 3600 + 60
+
+
+def test_a_failure_before_the_last_success_is_forgiven(committed_db):
+    keep_backup(timedelta(hours=3), id="bad", state="failed")
+    keep_backup(timedelta(hours=1), verified=True)
+
+    assert run(Backup())["databases_amiss"] == 0
+
+
+def test_a_newest_backup_that_failed_its_verification_degrades(committed_db):
+    keep_backup(timedelta(days=2), verified=True)
+    newest = keep_backup(timedelta(hours=1))
+    newest.verifications.create(passed=True, started_at=timezone.now() - timedelta(minutes=9))
+    newest.verifications.create(passed=False, reason="3 rows are missing.")
+
+    assert found(Backup())[0] == "console: the newest backup failed its verification."
+
+
+def test_each_database_is_named_with_what_is_amiss(as_owner, orders_too):
+    make_console_old(as_owner, 90)
+    keep_backup(timedelta(days=3), verified=True)
+    keep_backup(timedelta(days=2), id="bad", state="failed")
+
+    reason, figures = found(Backup())
+
+    assert reason == (
+        "console: the newest backup is 3 days old; the last attempt failed."
+        " orders: there is no backup."
+    )
+    assert (figures["databases"], figures["databases_amiss"]) == (2, 2)
+    assert 3 * 86_400 <= figures["stored_age_seconds"] < 3 * 86_400 + 60
+
+
+def test_a_setting_that_is_wrong_degrades_and_is_said_without_its_secrets(committed_db, settings):
+    settings.BACKUP_DATABASES = "orders=postgresql://ops:hunter2@/orders"
+
+    reason, figures = found(Backup())
+
+    assert reason == ("No backup can be made: BACKUP_DATABASES (orders): the URL needs a host.")
+    assert figures == {}
+
+
+def test_a_new_console_has_a_day_for_its_first_backup_and_a_week_to_verify_it(as_owner, orders_too):
+    nothing = {"stored_age_seconds": None, "verified_age_seconds": None}
+    assert run(Backup()) == {"databases": 2, "databases_amiss": 0} | nothing
+
+    make_console_old(as_owner, 7)
+    assert found(Backup())[0] == "console: there is no backup. orders: there is no backup."
+    for name in ("console", "orders"):
+        keep_backup(timedelta(hours=1), database=name)
     assert run(Backup())["verified_age_seconds"] is None
+
+
+def test_a_database_that_is_added_later_has_its_own_week(as_owner, orders_too):
+    make_console_old(as_owner, 90)
+    keep_backup(timedelta(hours=1), verified=True)
+    keep_backup(timedelta(hours=1), database="orders")
+    assert run(Backup())["databases_amiss"] == 0
+
+    keep_backup(timedelta(days=9), database="orders", state="removed")
+
+    assert found(Backup())[0].startswith("orders: no backup was ever restored to check it")
 
 
 def test_backups_are_not_known_without_the_database(database_at):

@@ -1,11 +1,15 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from django.core.management import call_command
+from django.utils import timezone
+
+from recovery.models import Backup
 
 MANAGE = Path(__file__).resolve().parents[3] / "manage.py"
 
@@ -47,7 +51,9 @@ def test_help_has_examples_and_codes(run):
     assert "exit code: 0 healthy, 1 degraded" in text
 
 
-def test_with_entries_that_wait_the_console_is_degraded(committed_db, one_worker, capsys, settings):
+def test_with_entries_that_wait_the_console_is_degraded(
+    committed_db, one_worker, patient, capsys, settings
+):
     settings.AUDIT_SPOOL.parent.mkdir()
     settings.AUDIT_SPOOL.write_bytes(b"a line")
 
@@ -58,12 +64,24 @@ def test_with_entries_that_wait_the_console_is_degraded(committed_db, one_worker
     assert capsys.readouterr().out.splitlines()[-1] == "The console is degraded."
 
 
-def test_healthy_is_0(committed_db, one_worker, capsys):
+def test_healthy_is_0(committed_db, one_worker, patient, capsys):
     call_command("health")
 
     out = capsys.readouterr().out
     assert out.splitlines()[-1] == "The console is healthy."
-    assert "activeWorkers 1" in out
+    assert re.search(r"^celery +healthy .* 1 worker$", out, re.MULTILINE)
+    assert re.search(r"^disk +healthy .* [\d.]+ [GT]iB free$", out, re.MULTILINE)
+
+
+def test_a_database_whose_last_backup_failed_is_named(committed_db, one_worker, patient, capsys):
+    now = timezone.now()
+    Backup.objects.create(id="bad", database="console", state="failed", finished_at=now)
+
+    with pytest.raises(SystemExit) as exit_:
+        call_command("health")
+
+    assert exit_.value.code == 1
+    assert "console: the last attempt failed." in capsys.readouterr().out
 
 
 def test_json_is_the_detailed_answer(committed_db, one_worker, capsys, client):
