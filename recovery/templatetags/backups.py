@@ -2,15 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from recovery.backups.overview import Card, Day, DayKind
 from recovery.backups.progress import size_text, time_text
 
 register = template.Library()
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A piece of a day's column, in units of a strip that is 24 high."""
+
+    kind: str
+    y: int
+    height: int
+
+
+# Each kind has a shape of its own, for those who do not see its colour: a whole column, half of
+# one, a broken one, a stump, a line.
+SHAPES: dict[DayKind, tuple[Bar, ...]] = {
+    DayKind.VERIFIED: (Bar("verified", 0, 24),),
+    DayKind.STORED: (Bar("stored", 12, 12),),
+    DayKind.REMOVED: (Bar("removed-since", 18, 6),),
+    DayKind.FAILED: (Bar("failed", 0, 10), Bar("failed", 14, 10)),
+    DayKind.NONE: (Bar("none", 22, 2),),
+}
+# A block that floats above what the day has besides.
+FAILED_TOO = Bar("failed", 0, 6)
+BELOW = 9
+
+
+@register.inclusion_tag("admin/recovery/backup_strip.html")
+def days_strip(card: Card) -> dict[str, Any]:
+    """Draw a database's last month, a column for each day."""
+    return {"title": card.days_in_words, "days": [(day, columns(day)) for day in card.days]}
+
+
+@register.inclusion_tag("admin/recovery/backup_key.html")
+def days_key() -> dict[str, Any]:
+    """Say what the columns mean."""
+    also = (FAILED_TOO, *_lowered(SHAPES[DayKind.VERIFIED]))
+    return {
+        "shapes": [*((str(kind), bars) for kind, bars in SHAPES.items()), ("also failed", also)]
+    }
+
+
+def columns(day: Day) -> tuple[Bar, ...]:
+    bars = SHAPES[day.kind]
+    return (FAILED_TOO, *_lowered(bars)) if day.has_failed_too else bars
+
+
+def _lowered(bars: Sequence[Bar]) -> list[Bar]:
+    """Keep what is below a block at the top."""
+    return [
+        Bar(bar.kind, max(bar.y, BELOW), bar.y + bar.height - max(bar.y, BELOW)) for bar in bars
+    ]
 
 
 @register.filter
@@ -57,3 +111,10 @@ def age(moment: datetime, now: datetime) -> str:
             return f"{number} {words}{'' if number == 1 else 's'}"
     minutes = max(1, passed // timedelta(minutes=1))
     return f"{minutes} minute{'' if minutes == 1 else 's'}"
+
+
+@register.filter
+def shares(steps: Sequence[Mapping[str, Any]]) -> list[tuple[str, float, int]]:
+    """Return each step of a verification with its seconds and its percentage of them all."""
+    total = sum(step["seconds"] for step in steps) or 1.0
+    return [(step["step"], step["seconds"], round(100 * step["seconds"] / total)) for step in steps]

@@ -4,8 +4,9 @@ import pytest
 from django.utils import timezone
 
 from compliance_site.foundation.roles import Role
-from recovery.backups.overview import DayKind, cards
+from recovery.backups.overview import Day, DayKind, cards
 from recovery.models import Backup, BackupState, Verification
+from recovery.templatetags.backups import columns
 
 pytestmark = pytest.mark.django_db
 
@@ -89,6 +90,44 @@ def test_a_month_shows_the_best_of_each_day(make_row):
     days = card_of("console", now).days
 
     assert [day.kind for day in days[-5:]] == ["none", "removed since", "failed", "stored", "none"]
+
+
+def test_a_good_day_does_not_hide_its_failures(make_row, client_as):
+    now = timezone.now().replace(hour=12)
+    for state in (BackupState.FAILED, BackupState.FAILED, BackupState.STORED):
+        make_row(started_at=now - timedelta(days=1), state=state)
+    for _ in range(3):
+        make_row(started_at=now - timedelta(days=2), state=BackupState.FAILED)
+
+    card = card_of("console", now)
+    shown = text_of(client_as(Role.AUDITOR).get(LIST))
+
+    assert [day.words for day in card.days[-3:]] == ["3 failed", "stored, and 2 failed", "none"]
+    assert card.days_in_words == (
+        "The last 30 days: 1 stored, 1 failed, 28 none; and 2 failed on days with a backup"
+    )
+    assert f"{card.days[-2].day}: stored, and 2 failed" in shown
+    # Above the backup's half column, and a column in two pieces: not by colour alone.
+    assert [(bar.kind, bar.y, bar.height) for bar in columns(card.days[-2])] == [
+        ("failed", 0, 6),
+        ("stored", 12, 12),
+    ]
+    assert [(bar.kind, bar.y, bar.height) for bar in columns(card.days[-3])] == [
+        ("failed", 0, 10),
+        ("failed", 14, 10),
+    ]
+
+
+def test_every_day_has_a_shape_of_its_own(db):
+    today = timezone.now().date()
+    shapes = {
+        tuple((bar.y, bar.height) for bar in columns(Day(today, kind, failed)))
+        for kind in DayKind
+        for failed in (0, 1)
+    }
+
+    # What failed and nothing else looks the same however often it did.
+    assert len(shapes) == 2 * len(DayKind) - 1
 
 
 def test_the_list_is_filtered_and_says_when_it_is_not_understood(client_as, make_row):
