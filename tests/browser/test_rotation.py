@@ -72,6 +72,8 @@ def heading(page, text):
 def add_secret(page, role):
     """Register the role's password as a secret, by the form that its rotator declares."""
     url = urlsplit(os.environ["DATABASE_ADMIN_URL"])
+    if (menu := page.get_by_role("button", name="Menu")).is_visible():
+        menu.click()
     page.get_by_role("link", name="Secrets", exact=True).first.click()
     heading(page, "No secret is registered yet")
     page.get_by_role("link", name="Add a secret").click()
