@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from compliance_site.foundation.roles import PEOPLE, has_role
-from recovery.health.history import SLOTS, Strip, strips
+from recovery.health.history import DAY, SLOTS, Strip, common_gap, strips
 from recovery.health.report import Report, components, report
 from recovery.health.results import Result, Status
 from recovery.health.words import in_words
@@ -61,6 +61,7 @@ def page(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     found = report(components(), machine=True)
     drawn = strips(result.component for result in found.results)
+    gap = common_gap(drawn)
     parts = [Part(result, strip) for result, strip in zip(found.results, drawn, strict=True)]
     context = admin.site.each_context(request) | {
         "title": "Health",
@@ -68,6 +69,9 @@ def page(request: HttpRequest) -> HttpResponse:
         "parts": parts,
         "machine": found.machine,
         "slots": SLOTS,
+        # Said once, where it is true of all.
+        "gap": gap,
+        "is_blank": gap == DAY,
         "now": timezone.now(),
     }
     return TemplateResponse(request, "admin/recovery/health.html", context)

@@ -87,9 +87,8 @@ class Strip:
         return [stretch for stretch in reversed(self.stretches) if stretch.is_trouble]
 
     @property
-    def unknown_minutes(self) -> int:
-        slots = sum(stretch.slots for stretch in self.stretches if not stretch.status)
-        return slots * int(SLOT.total_seconds()) // 60
+    def unknown(self) -> timedelta:
+        return SLOT * sum(stretch.slots for stretch in self.stretches if not stretch.status)
 
 
 def strips(names: Iterable[str], now: datetime | None = None) -> list[Strip]:
@@ -103,6 +102,12 @@ def strips(names: Iterable[str], now: datetime | None = None) -> list[Strip]:
     for name, taken_at, status in rows.values_list("component", "taken_at", "status"):
         samples[name].append((taken_at, status))
     return [_strip(name, taken, start) for name, taken in samples.items()]
+
+
+def common_gap(drawn: Iterable[Strip]) -> timedelta | None:
+    """Return the time of which nothing is known, when it is the same for every part."""
+    gaps = {strip.unknown for strip in drawn}
+    return gaps.pop() if len(gaps) == 1 else None
 
 
 def _slot_end(moment: datetime) -> datetime:

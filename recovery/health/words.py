@@ -22,14 +22,23 @@ WORDS: dict[str, Callable[[float], str]] = {
 }
 
 
+# What is worth a word although there is nothing to measure.
+NOTHING = {
+    "stored_age_seconds": "no backup yet",
+    "verified_age_seconds": "none verified yet",
+}
+
+
 def in_words(result: Result) -> str:
     """Return a part's figures as a list in words, "" where there are none."""
-    said = (
-        WORDS[name](value)
-        for name, value in result.figures.items()
-        if value is not None and name in WORDS
-    )
-    return ", ".join(words for words in said if words)
+    said = (_word(name, value) for name, value in result.figures.items())
+    return ", ".join(word for word in said if word)
+
+
+def _word(name: str, value: float | None) -> str:
+    if value is None:
+        return NOTHING.get(name, "")
+    return WORDS[name](value) if name in WORDS else ""
 
 
 def _counted(number: float, noun: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django import template
@@ -13,6 +13,8 @@ from django.utils.safestring import SafeString
 
 from recovery.backups.overview import Card, Day, DayKind
 from recovery.backups.progress import size_text, time_text
+from recovery.backups.standing import age_text
+from recovery.models import Backup
 
 register = template.Library()
 
@@ -91,7 +93,13 @@ def until(start: datetime | None, end: datetime | None) -> str:
     """Return how long something took, a dash while it has no end."""
     if start is None or end is None:
         return "\N{EN DASH}"
-    return time_text((end - start).total_seconds())
+    passed = (end - start).total_seconds()
+    return "< 1 s" if passed < 1 else time_text(passed)
+
+
+@register.filter
+def duration(number: float) -> str:
+    return time_text(number)
 
 
 @register.filter
@@ -103,14 +111,24 @@ def seconds(number: float) -> str:
 
 @register.filter
 def age(moment: datetime, now: datetime) -> str:
-    """Return the age in words: `3 hours`, `2 days`."""
-    passed = now - moment
-    for unit, words in ((timedelta(days=1), "day"), (timedelta(hours=1), "hour")):
-        if passed >= unit:
-            number = passed // unit
-            return f"{number} {words}{'' if number == 1 else 's'}"
-    minutes = max(1, passed // timedelta(minutes=1))
-    return f"{minutes} minute{'' if minutes == 1 else 's'}"
+    """Return the age in the words of warnings: `27 hours`, `2 days`."""
+    return age_text(now - moment)
+
+
+@register.filter
+def kept_in(backup: Backup) -> str:
+    """Return in how many places a backup is, or the name of the only one."""
+    places = list(backup.copies)
+    if len(places) == 1:
+        return str(places[0])
+    there = len(places) - len(missing_in(backup))
+    return f"{len(places)} places" if there == len(places) else f"{there} of {len(places)} places"
+
+
+@register.filter
+def missing_in(backup: Backup) -> list[str]:
+    """Return the places that should have it and have not."""
+    return [place for place, reason in backup.copies.items() if reason]
 
 
 @register.filter

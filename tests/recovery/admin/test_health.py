@@ -6,6 +6,7 @@ from django.utils import timezone
 
 from compliance_site.foundation.roles import Role
 from recovery.health import report
+from recovery.health.report import components
 from recovery.models import HealthSample
 
 PAGE = "/admin/recovery/healthsample/"
@@ -43,8 +44,29 @@ def test_the_day_is_shown_with_its_gaps_and_in_words(committed_db, client_as):
 
     text = text_of(client_as(Role.OPERATOR).get(PAGE))
 
-    assert "66.66 % available of what is known; no data for 1,425 minutes" in text
+    assert "66.66 % available of what is known; no data for 23 h 45 min" in text
     assert re.search(r"unhealthy \d\d:\d\d . \d\d:\d\d", text)
+
+
+def test_what_nobody_knows_of_any_part_is_said_once(committed_db, client_as):
+    browser = client_as(Role.OPERATOR)
+    fresh = text_of(browser.get(PAGE))
+    names, moment = [part.check.name for part in components()], timezone.now()
+    HealthSample.objects.bulk_create(
+        HealthSample(component=name, status="healthy", taken_at=moment) for name in names
+    )
+    later = text_of(browser.get(PAGE))
+
+    assert fresh.count("Nothing is known of the last 24 hours yet") == 1
+    assert "no data" not in fresh
+    assert "not known" not in fresh
+    assert later.count("nothing is known of 23 h 55 min of them") == 1
+    assert "no data for" not in later
+    assert later.count("100 % available") == len(names)
+
+
+def test_sizes_have_the_units_that_every_page_has(committed_db, client_as):
+    assert re.search(r"[\d.]+ [GT]iB free", text_of(client_as(Role.OPERATOR).get(PAGE)))
 
 
 def test_the_headline_names_what_is_down(committed_db, client_as, settings):

@@ -4,7 +4,7 @@ import pytest
 from django.db import connections
 
 from recovery.health import history
-from recovery.health.history import SLOT, SLOTS, strips
+from recovery.health.history import SLOT, SLOTS, common_gap, strips
 from recovery.models import HealthSample
 from recovery.tasks import sample_health
 
@@ -70,7 +70,7 @@ def test_a_day_without_samples_is_one_gap(db):
     (strip,) = strips(["database"], NOW)
 
     assert drawn(strip) == [("", 0, SLOTS)]
-    assert (strip.availability, strip.unknown_minutes, strip.troubles) == (None, 1440, [])
+    assert (strip.availability, strip.unknown, strip.troubles) == (None, timedelta(days=1), [])
 
 
 def test_a_slot_shows_its_worst_minute_and_a_missing_one_is_a_gap(keep):
@@ -92,7 +92,17 @@ def test_a_slot_shows_its_worst_minute_and_a_missing_one_is_a_gap(keep):
         ("unhealthy", END - SLOT, END),
         ("degraded", END - 3 * SLOT, END - 2 * SLOT),
     ]
-    assert (strip.availability, strip.unknown_minutes) == (75.0, 1430)
+    assert (strip.availability, strip.unknown) == (75.0, timedelta(minutes=1430))
+
+
+def test_a_gap_of_all_parts_is_told_from_one_of_a_single_part(keep):
+    for component in ("database", "redis"):
+        keep("healthy", component=component)
+    assert common_gap(strips(["database", "redis"], NOW)) == timedelta(days=1) - SLOT
+
+    keep("healthy", minutes_ago=30)
+
+    assert common_gap(strips(["database", "redis"], NOW)) is None
 
 
 def test_neighbours_that_stand_the_same_are_one_stretch(keep):
