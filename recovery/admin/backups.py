@@ -27,7 +27,7 @@ from recovery.models import Backup, BackupKind, BackupState
 
 LIST = "admin:recovery_backup_changelist"
 BACKUP_PAGE = "admin:recovery_backup_change"
-PAGE_SIZE = 50
+PAGE_SIZE = 30
 SOON_SECONDS = 2
 LONGEST_ASKED = 1_000
 
@@ -64,6 +64,7 @@ def listing(request: HttpRequest) -> HttpResponse:
         "names": database_names() if not problem else [],
         "states": BackupState.values,
         "kinds": BackupKind.values,
+        "now": timezone.now(),
     }
     return page(request, "backups.html", "Backups", **context)
 

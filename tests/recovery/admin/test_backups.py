@@ -1,3 +1,4 @@
+import re
 from datetime import timedelta
 
 import pytest
@@ -138,6 +139,59 @@ def test_the_list_is_filtered_and_says_when_it_is_not_understood(client_as, make
     assert "1 backup match" in text_of(browser.get(f"{LIST}?state=failed"))
     assert "No backup matches." in text_of(browser.get(f"{LIST}?verified=true"))
     assert "did you mean console?" in text_of(browser.get(f"{LIST}?database=consol"))
+
+
+def test_a_failed_row_says_why_and_its_page_all_of_it(client_as, make_row):
+    reason = "pg_dump ended with 1: " + "the server closed the connection. " * 12
+    failed = make_row(state=BackupState.FAILED, reason=reason.strip(), copies={})
+    browser = client_as(Role.AUDITOR)
+
+    listed = text_of(browser.get(LIST)).partition("<table")[2]
+    shown = text_of(browser.get(f"{LIST}{failed.pk}/change/"))
+
+    assert f"{reason[:119]}…</td>" in listed
+    assert reason.strip() in shown
+    assert "Verifications" not in shown
+
+
+def test_a_row_says_in_how_many_places_it_is_and_where_it_is_not(client_as, make_row):
+    make_row(copies={"/a": ""})
+    make_row(copies={"/a": "", "/b": ""})
+    make_row(copies={"/a": "", "/b": "The disk is full."})
+
+    listed = text_of(client_as(Role.AUDITOR).get(LIST)).partition("<table")[2]
+
+    assert re.findall(r'<td class="kept">([^<]+)<', listed) == ["1 of 2 places", "2 places", "/a"]
+    assert listed.count(">not in /b<") == 1
+
+
+def test_each_step_of_a_verification_shows_its_share_of_the_time(client_as, backup):
+    steps = [{"step": "unpacked", "seconds": 0.5}, {"step": "restored", "seconds": 90.0}]
+    steps.append({"step": "compared", "seconds": 9.5})
+    started_at = timezone.now() - timedelta(hours=1)
+    Verification.objects.create(
+        backup=backup,
+        passed=True,
+        started_at=started_at,
+        finished_at=started_at + timedelta(seconds=101),
+        report={"steps": steps},
+    )
+
+    shown = text_of(client_as(Role.AUDITOR).get(f"{LIST}{backup.pk}/change/"))
+
+    assert "took 1 min 41 s" in shown
+    assert re.findall(r'class="fill" width="(\d+)".*?<dd>([^<]+)</dd>', shown) == [
+        ("0", "0.5 s"),
+        ("90", "1 min 30 s"),
+        ("10", "9.5 s"),
+    ]
+
+
+@pytest.mark.parametrize("steps", [[], [{"step": "unpacked", "seconds": 0}]])
+def test_steps_without_any_time_are_no_error(client_as, backup, steps):
+    Verification.objects.create(backup=backup, passed=True, report={"steps": steps})
+
+    assert "passed" in text_of(client_as(Role.AUDITOR).get(f"{LIST}{backup.pk}/change/"))
 
 
 def test_a_wrong_setting_is_told_and_not_an_error_page(client_as, settings, db):
