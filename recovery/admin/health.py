@@ -24,7 +24,7 @@ LABELS = {
     "redis": ("Broker", "Valkey or Redis takes a key"),
     "celery": ("Workers", "they live, and no task waits long"),
     "disk": ("Disk", "room where the console writes"),
-    "backup": ("Backups", "every database has a young one, and a verified one"),
+    "backup": ("Backups", "each database has a young and a verified one, once they are due"),
     "audit": ("Audit spool", "no entries wait on this machine's disk"),
 }
 TONES = {Status.HEALTHY: "good", Status.DEGRADED: "warn", Status.UNHEALTHY: "bad"}

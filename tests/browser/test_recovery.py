@@ -57,6 +57,14 @@ def open_menu(page):
         button.click()
 
 
+def go_by_menu(page, label):
+    sections = page.get_by_role("navigation", name="Sections")
+    assert not sections.is_visible()
+    open_menu(page)
+    sections.get_by_role("link", name=label).click()
+    page.wait_for_url("**/healthsample/")
+
+
 def heading(page, text):
     page.get_by_role("heading", level=1).filter(has_text=text).wait_for()
     assert fits(page)
@@ -197,6 +205,8 @@ def test_every_page_fits_wide_and_narrow_and_an_auditor_finds_no_button(
         if width == 390:
             page.goto("/admin/recovery/backup/")
             photograph(page, f"backups-narrow-{scheme}")
+            go_by_menu(page, "Health")
+            assert fits(page)
         for address in (f"{backup}/../../pin/", f"{backup}/../../restore/"):
             page.goto(address)
             assert fits(page), (address, width)
