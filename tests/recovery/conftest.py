@@ -1,7 +1,7 @@
 import pytest
 import redis
 
-from recovery.health import heartbeat, probes
+from recovery.health import callers, heartbeat, probes
 from tests.recovery.shop import (  # noqa: F401  fixtures
     admin_url,
     backup,
@@ -30,6 +30,7 @@ def one_worker(broker):
 
 @pytest.fixture
 def patient(monkeypatch):
-    """Wait for parts longer than a busy machine needs; not for tests of the deadline itself."""
+    """Wait longer than a busy machine needs to answer; not for tests of the deadlines."""
     monkeypatch.setattr(probes, "DEADLINE_SECONDS", 30.0)
     monkeypatch.setattr(probes, "CHECK_SECONDS", 29.0)
+    monkeypatch.setattr(callers, "PATIENCE_SECONDS", 30.0)

@@ -13,7 +13,7 @@ PAGE = "/admin/recovery/healthsample/"
 
 
 @pytest.fixture(autouse=True)
-def anew():
+def anew(patient):
     report.forget()
     yield
     report.forget()

@@ -12,7 +12,7 @@ DRAFT = "application/health+json"
 
 
 @pytest.fixture(autouse=True)
-def anew():
+def anew(patient):
     """Each test asks anew; what one found out is not another's."""
     report.forget()
     callers.forget()
@@ -37,7 +37,7 @@ def test_health_asks_nothing_and_says_healthy(client):
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_the_detailed_answer_is_as_documented(client, committed_db, one_worker, patient):
+def test_the_detailed_answer_is_as_documented(client, committed_db, one_worker):
     answer = client.get("/health/detailed")
     body = answer.json()
 
@@ -85,9 +85,7 @@ def test_whoever_is_nobody_gets_the_status_only(client, committed_db, address):
     assert set(answer.json()) == {"status", "timestamp"}
 
 
-def test_only_who_may_see_details_learns_which_databases_there_are(
-    client, committed_db, patient, settings
-):
+def test_only_who_may_see_details_learns_which_databases_there_are(client, committed_db, settings):
     settings.BACKUP_DATABASES = "warehouse=postgresql://ops:hunter2@db.internal/sales"
     execute_as_owner("UPDATE django_migrations SET applied = applied - interval '9 days'")
 

@@ -26,7 +26,7 @@ def drawn(strip):
     return [(stretch.status, stretch.offset, stretch.slots) for stretch in strip.stretches]
 
 
-def test_a_minutes_sample_holds_every_part(committed_db):
+def test_a_minutes_sample_holds_every_part(committed_db, patient):
     sample_health()
 
     kept = dict(HealthSample.objects.values_list("component", "status"))
