@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from compliance_site.foundation.roles import Role
+from tests.browser.rail import open_menu
 from tests.conftest import PASSWORD
 
 SIZES = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
@@ -75,11 +76,13 @@ def test_an_auditor_filters_the_log_opens_an_entry_and_takes_the_files_away(
         assert export_of_second(page, tmp_path) == trading_day[1:2]
         open_entry(page, trading_day[0])
         assert fits(page)
+        open_menu(page)
         page.get_by_role("button", name="Sign out").click()
         page.get_by_role("heading", name="You are signed out").wait_for()
 
 
 def filter_the_log(page):
+    open_menu(page)
     page.get_by_role("link", name="Log", exact=True).click()
     answer_pill(page, "Status", lambda pill: pill.get_by_label("4xx").check())
     answer_pill(page, "Resource", lambda pill: pill.get_by_label("Resource").fill("/orders/*"))

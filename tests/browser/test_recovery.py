@@ -8,6 +8,7 @@ from django.db import connections
 from psycopg import sql
 
 from compliance_site.foundation.roles import Role
+from tests.browser.rail import open_menu
 from tests.conftest import PASSWORD
 from tests.recovery.backups.conftest import make_database  # noqa: F401
 
@@ -47,14 +48,6 @@ def sign_in(page, name):
     page.get_by_role("button", name="Sign in").click()
     open_menu(page)
     page.get_by_role("link", name="Backups").first.click()
-
-
-def open_menu(page):
-    """Show the sections where there is no room for them beside the page."""
-    page.get_by_role("heading", level=1).wait_for()
-    button = page.get_by_role("button", name="Menu")
-    if button.is_visible():
-        button.click()
 
 
 def go_by_menu(page, label):

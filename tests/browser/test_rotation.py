@@ -14,6 +14,7 @@ from secrets_rotation import break_glass
 from secrets_rotation.models import Secret, Trigger
 from secrets_rotation.runs import machine
 from secrets_rotation.runs.start import start
+from tests.browser.rail import open_menu
 from tests.conftest import PASSWORD
 
 SIZES = [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")]
@@ -72,8 +73,7 @@ def heading(page, text):
 def add_secret(page, role):
     """Register the role's password as a secret, by the form that its rotator declares."""
     url = urlsplit(os.environ["DATABASE_ADMIN_URL"])
-    if (menu := page.get_by_role("button", name="Menu")).is_visible():
-        menu.click()
+    open_menu(page)
     page.get_by_role("link", name="Secrets", exact=True).first.click()
     heading(page, "No secret is registered yet")
     page.get_by_role("link", name="Add a secret").click()
