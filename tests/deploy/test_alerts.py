@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import subprocess
 
@@ -63,8 +64,87 @@ def test_every_alert_is_tested(prometheus, alerts):
     assert [alert["alert"] for alert in alerts if alert["alert"] not in tests] == []
 
 
-def test_alertmanager_takes_its_configuration(root):
-    said("amtool", "check-config", root / "deploy/alertmanager/alertmanager.yml")
+def configure(root, **environment):
+    """Run `configure.sh` with these variables and no others."""
+    return subprocess.run(
+        ["sh", root / "deploy/alertmanager/configure.sh"],
+        env={"PATH": os.environ["PATH"]} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+MAIL = {"ALERT_EMAIL_TO": "ops@example.org, o'neil@example.org", "EMAIL_HOST": "mail.example.org"}
+# What YAML, sed and the shell would take for something else.
+HOSTILE = "a'b\"c: #{d}\\e&f$(id)`id`%s"
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        MAIL,
+        MAIL | {"EMAIL_HOST_USER": "alerts", "EMAIL_HOST_PASSWORD": HOSTILE, "EMAIL_PORT": "587"},
+        {"ALERT_WEBHOOK_URL": "https://pager.example.org/hooks/compliance?a='b'"},
+        MAIL | {"ALERT_WEBHOOK_URL": "https://pager.example.org/"},
+    ],
+)
+def test_alertmanager_takes_its_configuration(root, environment, tmp_path):
+    result = configure(root, **environment)
+    (tmp_path / "alertmanager.yml").write_text(result.stdout)
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "1 receivers" in said("amtool", "check-config", tmp_path / "alertmanager.yml")
+
+
+def test_whom_the_environment_names_is_told(root):
+    result = configure(
+        root,
+        **MAIL,
+        EMAIL_PORT="587",
+        EMAIL_USE_TLS="True",
+        EMAIL_HOST_USER="alerts",
+        EMAIL_HOST_PASSWORD=HOSTILE,
+        DEFAULT_FROM_EMAIL="console@example.org",
+        ALERT_WEBHOOK_URL="https://pager.example.org/hooks/compliance",
+    )
+
+    configuration = yaml.safe_load(result.stdout)
+    assert configuration["route"]["receiver"] == "operators"
+    assert configuration["receivers"] == [
+        {
+            "name": "operators",
+            "email_configs": [
+                {
+                    "to": "ops@example.org, o'neil@example.org",
+                    "from": "console@example.org",
+                    "smarthost": "mail.example.org:587",
+                    "auth_username": "alerts",
+                    "auth_password": HOSTILE,
+                    "require_tls": True,
+                    "send_resolved": True,
+                }
+            ],
+            "webhook_configs": [{"url": "https://pager.example.org/hooks/compliance"}],
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("environment", "complaint"),
+    [
+        ({}, "nobody would be told of alerts; set ALERT_EMAIL_TO or ALERT_WEBHOOK_URL in .env"),
+        ({"ALERT_EMAIL_TO": "", "ALERT_WEBHOOK_URL": ""}, "nobody would be told"),
+        ({"ALERT_EMAIL_TO": "ops@example.org"}, "needs the mail server; set EMAIL_HOST in .env"),
+    ],
+)
+def test_without_anybody_to_tell_alertmanager_does_not_start(root, environment, complaint):
+    result = configure(root, **environment)
+
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert complaint in result.stderr
 
 
 def test_alertmanager_silences_alerts_that_exist(root, alerts):

@@ -152,6 +152,29 @@ def test_prometheus_asks_a_service_by_a_name_that_the_console_answers_to(root, s
     assert services["alertmanager"]["networks"] == ["monitoring"]
 
 
+def test_monitoring_starts_only_when_somebody_would_be_told(root, services):
+    monitoring = {name for name, each in services.items() if each.get("profiles")}
+    check, alertmanager = services["alert-receivers"], services["alertmanager"]
+
+    assert monitoring == {"prometheus", "alertmanager", "alert-receivers"}
+    for name in monitoring - {"alert-receivers"}:
+        assert services[name]["depends_on"] == {
+            "alert-receivers": {"condition": "service_completed_successfully"}
+        }
+    assert (check["image"], check["environment"]) == (
+        alertmanager["image"],
+        alertmanager["environment"],
+    )
+    script = re.findall(r"/etc/alertmanager(/\S+)", " ".join(check["command"]))
+    assert [(root / f"deploy/alertmanager{name}").is_file() for name in script] == [True]
+    read = set(
+        re.findall(
+            r"\$\{?([A-Z]+_[A-Z_]+)", (root / "deploy/alertmanager/configure.sh").read_text()
+        )
+    )
+    assert alertmanager["environment"].keys() == read
+
+
 def test_the_queue_of_recovery_has_one_worker_with_its_volumes(services):
     assert "recovery" in services["recovery"]["command"]
     assert {"backups:/backups", "recovery:/recovery"} <= set(services["recovery"]["volumes"])
