@@ -56,13 +56,13 @@ class Told(HttpServer):
     def alerts(self):
         return [each for one in list(self.received) for each in json.loads(one.body)["alerts"]]
 
-    def wait(self, name, status, **labels):
-        """Return the first alert of this name and status that arrived, or will soon."""
+    def wait(self, name, status, *, after=0, **labels):
+        """Return the first alert of this name and status, after so many, that arrives soon."""
         return until(
             lambda: next(
                 (
                     alert
-                    for alert in self.alerts()
+                    for alert in self.alerts()[after:]
                     if (alert["labels"]["alertname"], alert["status"]) == (name, status)
                     and labels.items() <= alert["labels"].items()
                 ),
@@ -107,17 +107,18 @@ def test_what_fails_is_told_and_so_is_that_it_is_mended(web, token, tmp_path):
         assert manage("backup", "create").returncode == 0
         told.wait("BackupTooOld", "resolved", database="console")
 
+        before = len(told.alerts())
         web.kill()
-        told.wait("ConsoleDown", "firing", severity="critical")
+        told.wait("ConsoleDown", "firing", after=before, severity="critical")
         until(lambda: state_of("HealthUnknown", alerts) == "suppressed", "it is not held back")
         web.start()
-        told.wait("ConsoleDown", "resolved")
+        told.wait("ConsoleDown", "resolved", after=before)
         for subject in ("[FIRING:1] ConsoleDown", "[RESOLVED] ConsoleDown"):
             until(lambda subject=subject: subject in mailbox.subjects(), mailbox.subjects)
 
     assert failed["annotations"]["summary"] == "A backup of console failed"
     assert failed["annotations"]["runbook_url"] == "docs/operator.md#alert-backupfailed"
-    assert "HealthUnknown" not in {alert["labels"]["alertname"] for alert in told.alerts()}
+    assert "HealthUnknown" not in {each["labels"]["alertname"] for each in told.alerts()[before:]}
 
 
 def state_of(name, alerts):
