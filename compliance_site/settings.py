@@ -382,6 +382,8 @@ ENABLE_AUTOMATED_BACKUPS = env_bool("ENABLE_AUTOMATED_BACKUPS", True)
 BACKUP_STORAGE_PATH = env_list("BACKUP_STORAGE_PATH", (str(VAR_DIR / "backups"),))
 BACKUP_S3_ENDPOINT_URL = env_str("BACKUP_S3_ENDPOINT_URL", "")
 BACKUP_DATABASES = env_secret("BACKUP_DATABASES", "")
+# Their names, for processes that have to know no more of them.
+BACKUP_DATABASE_NAMES = env_list("BACKUP_DATABASE_NAMES")
 BACKUP_RETENTION_DAYS = env_int("BACKUP_RETENTION_DAYS", 30, minimum=1)
 BACKUP_KEEP_WEEKLY = env_int("BACKUP_KEEP_WEEKLY", 8, minimum=0)
 BACKUP_KEEP_MONTHLY = env_int("BACKUP_KEEP_MONTHLY", 12, minimum=0)

@@ -8,6 +8,7 @@ class RecoveryConfig(AppConfig):
     def ready(self) -> None:
         from prometheus_client import REGISTRY
 
+        from recovery import checks  # noqa: F401  registers itself
         from recovery.health import heartbeat
         from recovery.metrics import RecoveryCollector
         from recovery.restore import holding

@@ -1,7 +1,8 @@
 """The databases that are backed up: the console's own, and what `BACKUP_DATABASES` names.
 
 Each is reached as a role that may read everything in it, and, for a restore, make and rename
-databases: an administrator of its server.
+databases: an administrator of its server. A process that only shows them has
+`BACKUP_DATABASE_NAMES` instead, and no administrator's password.
 """
 
 from __future__ import annotations
@@ -47,12 +48,21 @@ class Database:
     def is_console(self) -> bool:
         return self.name == CONSOLE
 
+    @property
+    def is_known_by_name_only(self) -> bool:
+        return not self.host
+
     def on(self, dbname: str) -> Database:
         """Return another database of the same server."""
         return replace(self, dbname=dbname)
 
     def connect(self, **options: Any) -> psycopg.Connection[Any]:
         """Open a connection in autocommit; raise `ServerAwayError` without the driver's text."""
+        if self.is_known_by_name_only:
+            raise ServerAwayError(
+                f"{self.name}: this process knows its name only; those with BACKUP_DATABASES in "
+                "their environment reach its server."
+            )
         given = {"autocommit": True, "connect_timeout": CONNECT_SECONDS} | dict(self.options)
         try:
             return psycopg.connect(**self.parameters(self.password.reveal()), **given | options)
@@ -80,9 +90,11 @@ class Database:
 
 def databases() -> dict[str, Database]:
     """Return every configured database by its name; raise `ConfigurationError`."""
-    return {CONSOLE: _console()} | {
-        name: _from_url(name, url, "BACKUP_DATABASES") for name, url in _named().items()
-    }
+    urls = _named()
+    _refuse_other_names(urls)
+    by_name = {name: _by_name(name) for name in settings.BACKUP_DATABASE_NAMES if name != CONSOLE}
+    reached = {name: _from_url(name, url, "BACKUP_DATABASES") for name, url in urls.items()}
+    return {CONSOLE: _console()} | by_name | reached
 
 
 def database(name: str) -> Database:
@@ -115,6 +127,25 @@ def _named() -> Mapping[str, str]:
             )
         named[name] = url
     return named
+
+
+def _refuse_other_names(urls: Mapping[str, str]) -> None:
+    """Have both variables, where a process has both, name the same: one was forgotten otherwise."""
+    names = set(settings.BACKUP_DATABASE_NAMES)
+    if not all(NAME.fullmatch(name) for name in names):
+        raise ConfigurationError(
+            "BACKUP_DATABASE_NAMES: names are of small letters, digits, - and _, separated by "
+            "commas."
+        )
+    if names and urls and (different := (names - {CONSOLE}) ^ urls.keys()):
+        raise ConfigurationError(
+            "BACKUP_DATABASES and BACKUP_DATABASE_NAMES must name the same databases; only one of "
+            f"them has {', '.join(sorted(different))}."
+        )
+
+
+def _by_name(name: str) -> Database:
+    return Database(name, dbname=name, host="", port=0, user="", password=SecretText(""))
 
 
 def _from_url(name: str, url: str, variable: str) -> Database:

@@ -12,6 +12,7 @@ REQUIRED = {"backend", "celery-worker", "celery-beat", "postgres", "redis"}
 # Settings that a container does not take from .env, and why.
 NOT_PASSED = {
     "AUDIT_SPOOL": "set in the image, to a volume of its own",
+    "BACKUP_DATABASES": "known to recovery only",
     "BACKUP_IDENTITY": "known to recovery only",
     "COMPLIANCE_ENV": "the image is a production image",
     "COMPLIANCE_MASTER_KEY_FILE": "the key itself is in .env",
@@ -109,6 +110,7 @@ def test_secrets_are_required_and_have_no_default(root):
     )
 
     assert {name for name, rest in variables.items() if rest.startswith(":-")} == {
+        "BACKUP_DATABASE_NAMES",
         "BACKUP_STORAGE_PATH",
         "HEALTH_DETAIL_NETWORKS",
         "PORT",
@@ -124,6 +126,7 @@ def test_every_credential_is_known_to_those_who_need_it_only(services):
     assert knowing("DATABASE_OWNER_URL") == {"migrate"}
     assert knowing("DATABASE_ADMIN_URL") == {"migrate", "recovery", "wal-receiver"}
     assert knowing("BACKUP_IDENTITY") == {"recovery"}
+    assert knowing("BACKUP_DATABASES") == {"recovery"}
     assert knowing("POSTGRES_PASSWORD") == {"postgres"}
 
 

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 
+from compliance_site.foundation.checks import refuse_unsafe_settings
 from recovery import programs
-from recovery.databases import database
+from recovery.databases import database, databases
 from recovery.exceptions import (
     ConfigurationError,
     ProgramError,
@@ -89,6 +91,48 @@ def test_a_pair_that_cannot_be_is_named_without_its_password(settings, pairs):
     with pytest.raises(ConfigurationError, match="BACKUP_DATABASES") as refusal:
         database("orders")
     assert "geheim" not in str(refusal.value)
+
+
+def test_a_process_may_know_databases_by_name_only(settings):
+    settings.BACKUP_DATABASE_NAMES = ["console", "orders", "billing"]
+
+    assert list(databases()) == ["console", "orders", "billing"]
+    assert database("console").host
+    with pytest.raises(ServerAwayError, match="orders: this process knows its name only"):
+        database("orders").connect()
+
+
+def test_names_that_cannot_be_are_refused_and_not_said(settings):
+    settings.BACKUP_DATABASE_NAMES = ["orders=postgresql://u:geheim@h/d"]
+
+    with pytest.raises(ConfigurationError, match="BACKUP_DATABASE_NAMES: names are") as refusal:
+        databases()
+    assert "geheim" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "different"), [(["console"], "orders"), (["orders", "billing"], "billing")]
+)
+def test_a_worker_whose_databases_the_others_do_not_know_does_not_start(settings, names, different):
+    settings.BACKUP_DATABASES = "orders=postgresql://u:geheim@127.0.0.1:9/d"
+    settings.BACKUP_DATABASE_NAMES = names
+
+    with pytest.raises(
+        ImproperlyConfigured, match=rf"recovery.E001.* one of them has {different}\."
+    ):
+        refuse_unsafe_settings()
+    with pytest.raises(ConfigurationError, match="must name the same databases"):
+        databases()
+
+
+def test_a_worker_that_knows_what_the_others_know_reaches_it(settings):
+    settings.BACKUP_DATABASES = "orders=postgresql://u:p@127.0.0.1:9/d"
+    settings.BACKUP_DATABASE_NAMES = ["console", "orders"]
+
+    refuse_unsafe_settings()
+
+    assert list(databases()) == ["console", "orders"]
+    assert database("orders").port == 9
 
 
 def test_a_server_that_is_away_is_said_without_the_drivers_text(settings):
