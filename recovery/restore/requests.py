@@ -20,10 +20,11 @@ from audit.capture.recording import record
 from audit.models import Action, ActorType
 from recovery.backups import source
 from recovery.backups.requests import refuse_unless_stored
-from recovery.databases import database
+from recovery.databases import Database, database
 from recovery.exceptions import BusyError, RecoveryError, RefusedError
 from recovery.models import Backup, RestoreRequest, RestoreRequestState
 from recovery.restore import plan, run, state
+from recovery.restore.copies import FILE, KEY
 from recovery.restore.plan import Level, Plan
 from recovery.restore.state import Step, UnknownRestoreError
 
@@ -34,6 +35,10 @@ TAKEN_WITHIN = timedelta(hours=1)
 FOUR_EYES = "Whoever asked for a restore cannot approve or reject it; they can withdraw it."
 DECIDED = "It is decided already."
 LATE = "No worker began it within an hour of its approval; nothing was changed. Ask for it anew."
+NO_KEY = (
+    "This process has no key that opens backups; the worker looks whether it has the right one."
+)
+NO_RIGHTS = "This process has no administrator's rights; the worker looks whether it has them."
 UNSENT = "The queue of tasks could not be reached, so no worker heard of it. Nothing was changed."
 
 
@@ -45,10 +50,9 @@ def look(backup: Backup) -> Plan:
     refuse_unless_stored(backup)
     found = source.find(backup.pk)
     target = database(found.manifest.database)
-    planned = plan.make(target, found)
-    if target.is_console and not settings.DATABASE_ADMIN_URL:
-        findings = tuple(_left_to_worker(each) for each in planned.findings)
-        planned = replace(planned, findings=findings)
+    if target.is_known_by_name_only:
+        return _left_to_worker(_unseen(found), target)
+    planned = _left_to_worker(plan.make(target, found), target)
     return plan.with_rows(planned, target, found.manifest)
 
 
@@ -146,11 +150,42 @@ def has_begun(restore_id: str) -> bool:
     return True
 
 
-def _left_to_worker(finding: plan.Finding) -> plan.Finding:
-    if finding.subject != "rights" or finding.level is not Level.REFUSAL:
-        return finding
-    text = "This process has no administrator's rights; the worker looks whether it has them."
-    return plan.Finding("rights", Level.WARNING, text)
+def _unseen(found: source.Source) -> Plan:
+    """Plan where only the worker knows the server."""
+    manifest = found.manifest
+    server = (
+        f"Only the worker knows the server of {manifest.database}, and looks at it before it "
+        "begins. `manage.py restore plan`, where the worker runs, says beforehand what it finds."
+    )
+    loss = f"What was written since {manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC will be missing."
+    steps = (
+        "the worker makes the plan anew, and stops where something speaks against it",
+        f"it restores {manifest.id} beside {manifest.dbname}, which goes on serving, and compares",
+        f"it renames both at once, and keeps the old one as {manifest.dbname}_before_...",
+    )
+    findings = (
+        *plan.stored(found),
+        plan.Finding("server", Level.WARNING, server),
+        plan.Finding("loss", Level.OK, loss),
+    )
+    return Plan(manifest.database, manifest.id, manifest.taken_at, findings, steps)
+
+
+def _left_to_worker(planned: Plan, target: Database) -> Plan:
+    """Warn in place of refusing, where this process lacks what the worker should have."""
+    texts = {}
+    if not settings.BACKUP_IDENTITY and KEY in {each.subject for each in planned.findings}:
+        # Of a copy that is not there nobody asks for the key: at least one is.
+        texts = {KEY: NO_KEY, FILE: ""}
+    if target.is_console and not settings.DATABASE_ADMIN_URL:
+        texts["rights"] = NO_RIGHTS
+    findings = (
+        replace(each, level=Level.WARNING, text=texts[each.subject] or each.text)
+        if each.level is Level.REFUSAL and each.subject in texts
+        else each
+        for each in planned.findings
+    )
+    return replace(planned, findings=tuple(dict.fromkeys(findings)))
 
 
 def _waiting(name: str) -> RestoreRequest | None:
