@@ -147,6 +147,47 @@ def test_without_anybody_to_tell_alertmanager_does_not_start(root, environment, 
     assert complaint in result.stderr
 
 
+def start(service, root, folder, **environment):
+    """Run a service's own command, with Alertmanager's files here and a shell in its place."""
+    alertmanager = folder / "alertmanager"
+    alertmanager.write_text('#!/bin/sh\necho "$@"\n')
+    alertmanager.chmod(0o755)
+    (command,) = service["command"]
+    command = command.replace("/tmp/", f"{folder}/")
+    command = command.replace("/etc/alertmanager", str(root / "deploy/alertmanager"))
+    return subprocess.run(
+        [*service["entrypoint"], command],
+        env={"PATH": f"{folder}:{os.environ['PATH']}"} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("name", ["alert-receivers", "alertmanager"])
+def test_the_services_command_refuses_to_tell_nobody(compose, root, tmp_path, name):
+    result = start(compose["services"][name], root, tmp_path)
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("alertmanager: nobody would be told of alerts")
+
+
+def test_the_services_commands_start_alertmanager_with_its_configuration(compose, root, tmp_path):
+    services = compose["services"]
+    told = {"ALERT_WEBHOOK_URL": "https://pager.example.org/"}
+
+    checked = start(services["alert-receivers"], root, tmp_path, **told)
+    started = start(services["alertmanager"], root, tmp_path, **told)
+
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+    file = tmp_path / "alertmanager.yml"
+    assert started.stdout.split()[0] == f"--config.file={file}"
+    assert "1 receivers" in said("amtool", "check-config", file)
+    # It may hold the mail server's password.
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
 def test_alertmanager_silences_alerts_that_exist(root, alerts):
     names = {alert["alert"] for alert in alerts}
     text = (root / "deploy/alertmanager/alertmanager.yml").read_text()

@@ -92,6 +92,7 @@ def test_what_fails_is_told_and_so_is_that_it_is_mended(web, token, tmp_path):
             tmp_path, console=urlsplit(web.url).netloc, token=token, alertmanager=alerts
         ) as monitor,
     ):
+        assert httpx.get(f"{web.url}/metrics").status_code == 401
         # As docs/operator.md tries it out.
         added = ("amtool", "alert", "add", "Try", "severity=warning")
         subprocess.run([*added, f"--alertmanager.url=http://{alerts}"], check=True)
