@@ -63,6 +63,9 @@ class WebServer:
         assert wait_until_healthy(self.url, self.process), (self.folder / "web.log").read_text()
 
     def kill(self):
+        """Kill it and what it started, also when it has ended already."""
+        if self.process.poll() is not None:
+            return
         server = psutil.Process(self.process.pid)
         for process in [server, *server.children(recursive=True)]:
             process.send_signal(signal.SIGKILL)
@@ -74,7 +77,7 @@ class Prometheus:
     url: str
 
     def ask(self, path, **parameters):
-        answer = httpx.get(f"{self.url}/api/v1/{path}", params=parameters).json()
+        answer = httpx.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=30).json()
         assert answer["status"] == "success", answer
         return answer["data"]
 

@@ -37,9 +37,11 @@ def web(committed_db, tmp_path, monkeypatch):
     monkeypatch.setenv("BACKUP_STORAGE_PATH", str(tmp_path / "store"))
     monkeypatch.setenv("RECOVERY_FOLDER", str(tmp_path / "recovery"))
     server = WebServer(tmp_path)
-    server.start()
-    yield server
-    server.kill()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
 
 
 @pytest.fixture
@@ -123,7 +125,7 @@ def test_what_fails_is_told_and_so_is_that_it_is_mended(web, token, tmp_path):
 
 
 def state_of(name, alerts):
-    found = httpx.get(f"http://{alerts}/api/v2/alerts").json()
+    found = httpx.get(f"http://{alerts}/api/v2/alerts", timeout=30).json()
     states = {each["labels"]["alertname"]: each["status"]["state"] for each in found}
     return states.get(name)
 
