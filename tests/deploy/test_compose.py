@@ -156,7 +156,9 @@ def test_prometheus_asks_a_service_by_a_name_that_the_console_answers_to(root, s
 
 
 def test_monitoring_starts_only_when_somebody_would_be_told(root, services):
-    monitoring = {name for name, each in services.items() if each.get("profiles")}
+    monitoring = {
+        name for name, each in services.items() if "monitoring" in each.get("profiles", ())
+    }
     check, alertmanager = services["alert-receivers"], services["alertmanager"]
 
     assert monitoring == {"prometheus", "alertmanager", "alert-receivers"}

@@ -26,8 +26,8 @@ from tests.faults.monitoring import (
 from tests.local_servers import HttpServer, SmtpServer, serving
 from tests.secrets_rotation.conftest import _somebody_acts, make_secret  # noqa: F401
 
-# For the one a base backup is needed, for the other a limit of what slots keep.
-MAY_BE_EMPTY = {"recovery_point_age_seconds", "replication_slot_safe_bytes"}
+# They need a base backup, a limit of what slots keep, a restore.
+MAY_BE_EMPTY = {"recovery_point_age_seconds", "replication_slot_safe_bytes", "restore_last_"}
 
 
 @pytest.fixture
