@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -142,11 +143,12 @@ def decide(request: HttpRequest, id: int, decision: str) -> HttpResponse:
 
 def _dbname(known_as: str, backup_id: str) -> str:
     """Return what the server calls a database, or called it in a backup of one that is not known here."""
-    try:
-        return database(known_as).dbname
-    except RecoveryError:
-        names = Backup.objects.filter(pk=backup_id).values_list("manifest__dbname", flat=True)
-        return names.first() or known_as
+    with suppress(RecoveryError):
+        known = database(known_as)
+        if not known.is_known_by_name_only:
+            return known.dbname
+    names = Backup.objects.filter(pk=backup_id).values_list("manifest__dbname", flat=True)
+    return names.first() or known_as
 
 
 def _restores() -> tuple[list[tuple[Restore, datetime | None]], str]:

@@ -66,9 +66,9 @@ def test_a_restore_is_asked_for_approved_and_done(web, ana, ben, backup, sent): 
     with web(), database("orders").connect() as connection:
         connection.execute("DELETE FROM customers")
 
-    ask(ana, backup)
+    ask(ana, backup, name=backup.manifest["dbname"])
     asked = RestoreRequest.objects.get()
-    decide(ben, asked, "approve")
+    decide(ben, asked, "approve", name=backup.manifest["dbname"])
     asked.refresh_from_db()
     assert sent == [("recovery.heavy.restore_requested", asked.pk)]
     with web():
