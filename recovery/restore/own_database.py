@@ -95,7 +95,7 @@ def settle(restore: Restore, lost: str) -> tuple[str, ...]:
 
     Return what a person has to do; what fails here is such a note, for the database is live.
     """
-    notes = [*_granted(), *_secrets(), *_listed()]
+    notes = [*_granted(), *_secrets(), *listed()]
     try:
         partitions.make_ahead()
         if not AuditLog.objects.filter(
@@ -171,14 +171,14 @@ def _granted() -> Iterator[str]:
         yield f"The runtime role was not given its rights ({cause}): run `manage.py migrate`."
 
 
-def _listed() -> Iterator[str]:
-    """Enter the backups that are younger than the restored table of them."""
+def listed() -> Iterator[str]:
+    """Enter the backups that are younger than a table of them that is live again."""
     try:
-        # The restored table has backups that retention removed since, which are not missing.
+        # Such a table has backups that retention removed since, which are not missing.
         yield from catalogue.refresh(absent=BackupState.REMOVED)
         # And its own backup as it was while it was made: under way.
         attempts.close_dead()
-    except (DatabaseError, RecoveryError) as exc:
+    except (DatabaseError, InterfaceError, RecoveryError) as exc:
         cause = type(exc).__name__
         yield f"The list of backups is as old as the backup ({cause}): run `manage.py backup list`."
 

@@ -50,6 +50,9 @@ def undo(restore_id: str, say: Say = lambda text: None) -> Restore:
             swapped = _swapped_back(restore, target)
             seconds = restore.seconds | {"undo": swapped.seconds}
             own_database.tell(undoing, undone=True, keptAs=restore.undone)
+            if target.is_console:
+                for note in own_database.listed():
+                    say(note)
             return undoing.at(Step.UNDONE, seconds=seconds)
 
 

@@ -58,6 +58,7 @@ def test_the_console_is_restored_into_a_state_that_works(
 
     undo.undo(done.id)
     assert User.objects.count() == 2
+    assert Backup.objects.get(pk=older.id).state == BackupState.REMOVED
     assert AuditLog.objects.filter(action=Action.RESTORE, details__contains="undone").exists()
 
 
