@@ -139,7 +139,8 @@ def look(engine: Engine, server_of: Database) -> Look:
 
 
 def _observe(engine: Engine, server_of: Database) -> tuple[Observation | None, list[str]]:
-    if not isinstance(engine, BuiltIn):
+    # Of one that this process cannot ask, the files alone tell.
+    if not isinstance(engine, BuiltIn) or server_of.is_known_by_name_only:
         return None, []
     try:
         return server.observe(server_of), []
@@ -159,8 +160,12 @@ def _recovery_point(span: Span | None, seen: Observation | None) -> datetime | N
 def _receiving_problems(
     seen: Observation | None, server_of: Database, age: float | None
 ) -> list[str]:
+    behind = []
+    if age is not None and age > LONGEST_BEHIND_SECONDS:
+        behind = [f"The archive is {age / 60:.0f} minutes behind the server."]
     if seen is None:
-        return []
+        # One that is away writes nothing either.
+        return behind if server_of.is_known_by_name_only else []
     found = blocks(seen, server_of)
     if not seen.has_slot:
         found.append(
@@ -170,6 +175,6 @@ def _receiving_problems(
         found.append("The server has given up the slot: log that was not received is lost.")
     elif not seen.receiving:
         found.append("Nothing receives the log: start `manage.py wal_archive run`.")
-    elif age is not None and age > LONGEST_BEHIND_SECONDS:
-        found.append(f"The archive is {age / 60:.0f} minutes behind the server.")
+    else:
+        found += behind
     return found

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from recovery import physical
+from recovery.databases import database
 from recovery.physical import recovery_point, server
 from recovery.physical.recovery_point import current
 from tests.recovery.physical.lab import SYSTEM
@@ -107,3 +108,19 @@ def test_the_web_servers_role_sees_whether_log_is_received(lab):
 
     assert found.receiving is True
     assert found.retained_bytes is not None
+
+
+def test_of_a_server_known_by_name_only_the_archive_tells(settings, lab, monkeypatch):
+    """So it is in docker-compose's web server, which has no administrator's password."""
+    settings.WAL_ARCHIVE_PATH = lab.archives
+    settings.BACKUP_DATABASES = ""
+    settings.BACKUP_DATABASE_NAMES = ["lab"]
+    lab.caught_up()
+
+    found = physical.status("lab")
+    monkeypatch.setattr(recovery_point, "LONGEST_BEHIND_SECONDS", 0.0)
+    behind = current(lab.engine, database("lab"))
+
+    assert (found.problems, found.receiving) == ((), None)
+    assert 0 < found.recovery_point_age_seconds < 60
+    assert behind.problems == ("The archive is 0 minutes behind the server.",)
