@@ -15,16 +15,14 @@ from pathlib import Path
 
 from asgiref.sync import iscoroutinefunction
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.template.loader import render_to_string
 from django.utils.decorators import sync_and_async_middleware
 
-from compliance_site.foundation.api.errors import error_body
+from compliance_site.foundation.api.errors import unavailable
 from compliance_site.foundation.embedded.locks import make_folder
 
 FLAG = "maintenance"
-RETRY_AFTER = "5"
 # Probes say it themselves, and files need no database.
 GOES_ON = ("/health", "/static/")
 TEXT = "The console's database is being restored. Try again in a few seconds."
@@ -94,11 +92,5 @@ def maintenance_middleware(
 
 
 def answer(request: HttpRequest) -> HttpResponse:
-    """Return the page to a browser, the API's error shape to everybody else."""
-    if request.path_info.startswith("/admin/"):
-        # Without the request: whoever is signed in is in the database.
-        response = HttpResponse(render_to_string("503.html"), status=503)
-    else:
-        response = JsonResponse(error_body("maintenance", TEXT), status=503)
-    response.headers["Retry-After"] = RETRY_AFTER
-    return response
+    """Say that it takes a moment, as a page or in the API's error shape."""
+    return unavailable(request, "maintenance", TEXT, "503.html")

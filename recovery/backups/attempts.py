@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from django.db import InterfaceError, OperationalError, connections, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 
 import audit
@@ -28,10 +28,15 @@ from recovery.databases import Database, databases
 from recovery.exceptions import ServerAwayError
 from recovery.models import Backup, BackupKind, BackupState
 from recovery.stores.base import Store
+from recovery.without_console import without_console
 
 DIED = "The process that made it ended before it was done."
 VANISHED = (
     "{} is not there, and had backups: is its disk not mounted? Make the folder to begin anew."
+)
+MISSED = (
+    "the catalogue, the audit trail and notices miss this backup; `manage.py backup list` enters "
+    "it later, from its store."
 )
 LONGEST_REASON = 500
 
@@ -174,19 +179,6 @@ def _is_dead(database: Database | None) -> bool:
         return False
 
 
-@contextmanager
-def _catalogue(*, quiet: bool = False) -> Iterator[None]:
+def _catalogue(*, quiet: bool = False) -> AbstractContextManager[None]:
     """Go on without the console's database when it is away."""
-    connection = connections["default"]
-    if not connection.in_atomic_block:
-        # One that was idle for the hours of a dump may be broken.
-        connection.close_if_unusable_or_obsolete()
-    try:
-        yield
-    except (InterfaceError, OperationalError) as exc:
-        logger.log(
-            logging.DEBUG if quiet else logging.WARNING,
-            "The console's database is away (%s): the catalogue, the audit trail and notices miss "
-            "this backup; `manage.py backup list` enters it later, from its store.",
-            type(exc).__name__,
-        )
+    return without_console(MISSED, level=logging.DEBUG if quiet else logging.WARNING)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connections
 
 from audit.capture.recording import record
 from audit.models import Action
@@ -18,10 +16,9 @@ from recovery.exceptions import BusyError, RecoveryError, StoreError
 from recovery.physical import base_files, configured, retention
 from recovery.physical.engine import BaseBackup
 from recovery.physical.retention import Unneeded
+from recovery.without_console import without_console
 
 RESOURCE = "/base-backups"
-
-logger = logging.getLogger(__name__)
 
 
 def create(name: str, *, incremental: bool) -> BaseBackup:
@@ -69,19 +66,6 @@ def prune(name: str, now: datetime) -> Unneeded:
         finally:
             os.close(lock)
     return gone
-
-
-@contextmanager
-def without_console(missed: str) -> Iterator[None]:
-    """Go on when the console's own database is away; the log says what it missed."""
-    connection = connections["default"]
-    if not connection.in_atomic_block:
-        # One that was idle for the hours of a copy may be broken.
-        connection.close_if_unusable_or_obsolete()
-    try:
-        yield
-    except (InterfaceError, OperationalError) as exc:
-        logger.warning("The console's database is away (%s): %s", type(exc).__name__, missed)
 
 
 def _record_attempt(resource: str, details: dict[str, object]) -> None:

@@ -21,6 +21,7 @@ from recovery.exceptions import BusyError, RecoveryError, RefusedError
 from recovery.physical import base_backups, configured
 from recovery.physical.builtin import BuiltIn
 from recovery.physical.engine import BaseBackup, Engine, Target, TargetKind
+from recovery.without_console import without_console
 
 # Less than a week and a day: a run begins at an hour at which the last one may not have ended.
 FULL_EVERY = timedelta(days=6, hours=18)
@@ -83,7 +84,7 @@ def _back_up(name: str, now: datetime) -> None:
         logger.warning("No base backup of %s: %s", name, exc)
     except RecoveryError as exc:
         logger.error("No base backup of %s: %s", name, exc)
-        with base_backups.without_console("nobody is told of a base backup that failed."):
+        with without_console("nobody is told of a base backup that failed."):
             _tell(name, str(exc), now)
 
 

@@ -91,11 +91,22 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer what nobody caught: 503 when the database was away, 500 for a bug."""
     if _is_database_away(sys.exception()):
-        return _database_away(request)
+        return unavailable(request, "unavailable", DATABASE_AWAY, "503_database.html")
     if request.path.startswith("/admin/"):
         return defaults.server_error(request)
     message = "The console failed to answer. The log has the details under this request's id."
     return JsonResponse(error_body("server_error", message), status=500)
+
+
+def unavailable(request: HttpRequest, code: str, message: str, template: str) -> HttpResponse:
+    """Answer 503 with a page to a browser, with the API's error shape to everybody else."""
+    if request.path_info.startswith("/admin/"):
+        # Without the request: whoever is signed in is in the database.
+        response = HttpResponse(render_to_string(template), status=503)
+    else:
+        response = JsonResponse(error_body(code, message), status=503)
+    response.headers["Retry-After"] = RETRY_AFTER
+    return response
 
 
 def _is_database_away(exception: BaseException | None) -> bool:
@@ -105,13 +116,3 @@ def _is_database_away(exception: BaseException | None) -> bool:
     # Of the driver's own, an error has none.
     sqlstate = getattr(exception.__cause__, "sqlstate", None) or ""
     return not sqlstate or sqlstate.startswith(CONNECTION_LOST)
-
-
-def _database_away(request: HttpRequest) -> HttpResponse:
-    if request.path.startswith("/admin/"):
-        # Without the request: whoever is signed in is in the database.
-        response = HttpResponse(render_to_string("503_database.html"), status=503)
-    else:
-        response = JsonResponse(error_body("unavailable", DATABASE_AWAY), status=503)
-    response.headers["Retry-After"] = RETRY_AFTER
-    return response
