@@ -27,6 +27,11 @@ def lacking(backup: Backup, places: Collection[str]) -> dict[str, str]:
     }
 
 
+def is_lost(lacking: Mapping[str, str]) -> bool:
+    """Tell whether one of the places without a backup had it."""
+    return any(reason in TAKEN for reason in lacking.values())
+
+
 def tell(database: str, gone: Sequence[Backup]) -> None:
     """Tell people at once of backups that were there at the last look."""
     lines = [f"{backup.pk}: {reasons(backup)}" for backup in gone[:MOST_NAMED]]

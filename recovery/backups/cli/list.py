@@ -72,8 +72,9 @@ def _complaints(
     """Say why the list, though it is shown, is not as it should be."""
     if gone := sum(backup.state == BackupState.MISSING for backup in backups):
         yield f"Backups that are missing, and that retention did not remove: {gone}."
-    if lacking := sum(bool(_lacking(backup, places)) for backup in backups):
-        yield f"Backups that are not in every place where they should be: {lacking}."
+    # One that a place never took was told when it was made, and would end each list for a month.
+    if lost := sum(missing.is_lost(_lacking(backup, places)) for backup in backups):
+        yield f"Backups that a place had and has no more: {lost}."
     if problems and not _is_first_look():
         yield "The list may be incomplete: not everything could be read."
 

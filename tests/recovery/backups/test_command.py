@@ -174,7 +174,16 @@ def test_a_backup_that_one_place_lacks_is_told(backup, places):
     shown, _, sentence = refused("list")
 
     assert f"not everywhere: {places[1]}: Its manifest is not there any more" in shown
-    assert sentence == "Backups that are not in every place where they should be: 1."
+    assert sentence == "Backups that a place had and has no more: 1."
+
+
+def test_a_place_that_never_took_a_backup_is_named_and_no_reason_to_fail(backup, places):
+    backup.copies[str(places[1])] = "It has no space left."
+    backup.save()
+    for suffix in (".json", ".tar.age"):
+        (places[1] / "orders" / f"{backup.pk}{suffix}").unlink()
+
+    assert f"not everywhere: {places[1]}: It has no space left." in said("list")
 
 
 def test_a_place_that_is_configured_no_more_lacks_nothing(backup, places, settings):
