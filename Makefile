@@ -20,10 +20,10 @@ demo: setup ## Run console and example backend, and drive traffic through both
 	@exec $(PY) -m examples.demo
 
 test: setup ## Run the tests, in parallel; faults and browser have suites of their own
-	$(PY) -m pytest -n 2 $(addprefix --ignore ,tests/browser $(FAULTS))
+	$(PY) -m pytest -n 3 $(addprefix --ignore ,tests/browser $(FAULTS))
 
 faults: setup ## Run the fault suites: processes killed, frozen and starved, on real services
-	$(PY) -m pytest -n 2 $(FAULTS)
+	$(PY) -m pytest -n 3 $(FAULTS)
 
 browser: setup ## Run the browser tests (needs chromium)
 	$(PY) -m pytest tests/browser

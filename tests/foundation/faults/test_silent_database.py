@@ -9,7 +9,7 @@ from django.db import OperationalError, connection, connections, transaction
 from compliance_site.foundation.postgresql import DEADLINE, silence
 from compliance_site.foundation.postgresql.connection import PATIENCE_SECONDS
 from compliance_site.foundation.postgresql.silence import CONNECT_SECONDS, SERVER, NoAnswer
-from tests.foundation.postgresql.conftest import wait_until
+from tests.foundation.faults.conftest import wait_until
 
 # The first to find the server silent waits, has it asked, and gives up at the next look.
 FIRST = PATIENCE_SECONDS + CONNECT_SECONDS + 1
