@@ -26,6 +26,7 @@ class DayKind(StrEnum):
 
     VERIFIED = "verified"
     STORED = "stored"
+    MISSING = "missing"
     REMOVED = "removed since"
     FAILED = "failed"
     NONE = "none"
@@ -135,6 +136,7 @@ def _standing(
         verified_age=now - verified.started_at if verified else None,
         failure=failed.reason if failed else None,
         damage=last.reason if last and last.passed is False else None,
+        missing=sum(each.state == BackupState.MISSING for each in backups),
     )
 
 
@@ -146,8 +148,6 @@ def _warnings(
     *,
     is_configured: bool,
 ) -> Iterator[str]:
-    if missing := sum(each.state == BackupState.MISSING for each in backups):
-        yield f"{missing} of its backups cannot be found any more; retention did not remove them."
     if not is_configured:
         yield "It is not configured any more: no further backup is made."
     elif not settings.ENABLE_AUTOMATED_BACKUPS:
@@ -180,7 +180,7 @@ def _kind(backup: Backup) -> DayKind:
         return DayKind.VERIFIED if backup.verified_at else DayKind.STORED
     kinds = {
         BackupState.REMOVED: DayKind.REMOVED,
-        BackupState.MISSING: DayKind.REMOVED,
+        BackupState.MISSING: DayKind.MISSING,
         BackupState.FAILED: DayKind.FAILED,
     }
     return kinds.get(BackupState(backup.state), DayKind.NONE)

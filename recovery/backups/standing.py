@@ -27,6 +27,8 @@ class Standing:
     failure: str | None = None
     # The same of the last verification of the newest backup.
     damage: str | None = None
+    # How many somebody took away that retention did not remove.
+    missing: int = 0
 
     def problems(self, known_for: timedelta = FOR_EVER) -> list[str]:
         """Return a sentence for all that is amiss.
@@ -36,7 +38,12 @@ class Standing:
         return [*self._of_stored(known_for), *self._of_verified(known_for), *self.failures()]
 
     def failures(self) -> Iterator[str]:
-        """Say what was tried and failed, whether or not there are good backups besides."""
+        """Say what failed or was lost, whether or not there are good backups besides."""
+        if self.missing:
+            yield (
+                f"{self.missing} of its backups cannot be found any more; retention did not remove "
+                "them."
+            )
         if self.damage is not None:
             yield _because("The newest backup failed its verification", self.damage)
         if self.failure is not None:

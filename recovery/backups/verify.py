@@ -33,6 +33,7 @@ from recovery.exceptions import (
     RecoveryError,
     RefusedError,
     ServerAwayError,
+    StoreError,
 )
 from recovery.models import Backup, BackupKind, Verification
 from recovery.restore import beside, compare, plan, properties
@@ -40,7 +41,7 @@ from recovery.restore.scratch import drop_leftovers, scratch
 from recovery.restore.swap import maintenance
 
 # They say nothing about the backup: it was not looked at to the end.
-NO_VERDICT = (BusyError, ConfigurationError, RefusedError, ServerAwayError)
+NO_VERDICT = (BusyError, ConfigurationError, RefusedError, ServerAwayError, StoreError)
 LONGEST_REASON = 500
 WITHOUT_RIGHTS = "Owners and rights were not compared; these roles are not on the server: "
 

@@ -29,10 +29,11 @@ class Bar:
 
 
 # Each kind has a shape of its own, for those who do not see its colour: a whole column, half of
-# one, a broken one, a stump, a line.
+# one, two crumbs, a stump, a broken one, a line.
 SHAPES: dict[DayKind, tuple[Bar, ...]] = {
     DayKind.VERIFIED: (Bar("verified", 0, 24),),
     DayKind.STORED: (Bar("stored", 12, 12),),
+    DayKind.MISSING: (Bar("missing", 6, 4), Bar("missing", 18, 6)),
     DayKind.REMOVED: (Bar("removed-since", 18, 6),),
     DayKind.FAILED: (Bar("failed", 0, 10), Bar("failed", 14, 10)),
     DayKind.NONE: (Bar("none", 22, 2),),
@@ -117,8 +118,10 @@ def age(moment: datetime, now: datetime) -> str:
 
 @register.filter
 def kept_in(backup: Backup) -> str:
-    """Return in how many places a backup is, or the name of the only one."""
+    """Return in how many places a backup is, or the name of the only one; "" where it is nowhere."""
     places = list(backup.copies)
+    if len(places) == len(missing_in(backup)):
+        return ""
     if len(places) == 1:
         return str(places[0])
     there = len(places) - len(missing_in(backup))

@@ -14,11 +14,12 @@ from recovery.health.session import Refused, session
 # A row for each database of which something is known, or one without a name.
 KNOWN = """
 SELECT extract(epoch FROM now() - console.since)::bigint, backup.database, backup.known_for,
-       backup.stored, backup.verified, backup.failed, verification.passed
+       backup.stored, backup.verified, backup.failed, backup.missing, verification.passed
 FROM (SELECT min(applied) AS since FROM django_migrations) AS console
 LEFT JOIN (
     SELECT database,
            extract(epoch FROM now() - min(started_at))::bigint AS known_for,
+           count(*) FILTER (WHERE state = 'missing') AS missing,
            extract(epoch FROM now() - max(started_at) FILTER (WHERE state = 'stored'))::bigint
                AS stored,
            extract(epoch FROM now() - max(started_at)
@@ -97,6 +98,7 @@ def _from_row(
     stored: bytes | None,
     verified: bytes | None,
     failed: bytes | None,
+    missing: bytes | None,
     passed: bytes | None,
 ) -> Known:
     """Read a row; reasons stay in the catalogue, for they may name hosts."""
@@ -105,6 +107,7 @@ def _from_row(
         verified_age=_age(verified),
         failure="" if failed == b"t" else None,
         damage="" if passed == b"f" else None,
+        missing=int(missing or 0),
     )
     return Known(standing, _age(known_for) or timedelta(0))
 

@@ -87,10 +87,13 @@ def test_a_month_shows_the_best_of_each_day(make_row):
     make_row(started_at=yesterday)
     make_row(started_at=now - timedelta(days=2), state=BackupState.FAILED)
     make_row(started_at=now - timedelta(days=3), state=BackupState.REMOVED)
+    make_row(started_at=now - timedelta(days=4), state=BackupState.REMOVED)
+    make_row(started_at=now - timedelta(days=4), state=BackupState.MISSING)
 
     days = card_of("console", now).days
 
-    assert [day.kind for day in days[-5:]] == ["none", "removed since", "failed", "stored", "none"]
+    kinds = ["none", "missing", "removed since", "failed", "stored", "none"]
+    assert [day.kind for day in days[-6:]] == kinds
 
 
 def test_a_good_day_does_not_hide_its_failures(make_row, client_as):
@@ -117,6 +120,14 @@ def test_a_good_day_does_not_hide_its_failures(make_row, client_as):
         ("failed", 0, 10),
         ("failed", 14, 10),
     ]
+
+
+def test_what_is_missing_is_kept_nowhere(make_row, client_as):
+    make_row(state=BackupState.MISSING, copies={"/a": "It is not there any more."})
+
+    shown = text_of(client_as(Role.AUDITOR).get(LIST))
+
+    assert '<td class="kept"><span class="bad" title="/a">not in /a</span></td>' in shown
 
 
 def test_every_day_has_a_shape_of_its_own(db):

@@ -1,5 +1,6 @@
 import json
 import os
+from pathlib import Path
 
 import pyrage
 import pytest
@@ -9,7 +10,7 @@ from audit.models import Action, AuditLog
 from compliance_site.foundation.notices.models import Notice
 from recovery.backups import catalogue, create, source, verify
 from recovery.backups.details import details
-from recovery.exceptions import RefusedError
+from recovery.exceptions import RecoveryError, RefusedError
 from recovery.models import Backup, Verification
 from recovery.restore import beside, compare, plan, scratch
 from recovery.tasks import verify_newest
@@ -189,6 +190,16 @@ def test_a_backup_that_is_damaged_later_is_verified_no_more(backup, monkeypatch)
     catalogue.refresh("shop")
     assert Backup.objects.get(pk=backup.id).verified_at is None
     assert f"shop/{backup.id}.verified.json" not in set(store.names("shop"))
+
+
+def test_a_store_that_is_away_says_nothing_of_a_backup(backup):
+    store = Path(source.find(backup.id).copies()[0].name)
+    store.rename(store.with_name("unmounted"))
+
+    with pytest.raises(RecoveryError):
+        verify.verify(backup.id)
+
+    assert Verification.objects.get().passed is None
 
 
 def test_another_key_says_nothing_of_a_backup(backup, settings):

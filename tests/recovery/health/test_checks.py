@@ -320,6 +320,15 @@ def test_a_failure_before_the_last_success_is_forgiven(committed_db):
     assert run(Backup())["databases_amiss"] == 0
 
 
+def test_a_backup_that_was_taken_away_degrades_although_there_are_good_ones(committed_db):
+    keep_backup(timedelta(hours=3), verified=True)
+    keep_backup(timedelta(days=2), id="gone", state="missing", verified=True)
+
+    assert found(Backup())[0] == (
+        "console: 1 of its backups cannot be found any more; retention did not remove them."
+    )
+
+
 def test_a_newest_backup_that_failed_its_verification_degrades(committed_db):
     keep_backup(timedelta(days=2), verified=True)
     newest = keep_backup(timedelta(hours=1))
