@@ -102,7 +102,8 @@ def _progress(restore_id: str) -> dict[str, Any]:
     return {
         "restore_id": restore_id,
         "restore": restore,
-        "asked": asked,
+        # A console that was restored has no row of it any more.
+        "asked": asked or (restore.asked if restore else None),
         "database": restore.database if restore else asked.database if asked else "",
         "backup_id": restore.backup_id if restore else asked.backup_id if asked else "",
         "way": stations(restore, is_interrupted=is_interrupted),

@@ -129,8 +129,21 @@ def record_event(restore: Restore, **details: object) -> None:
             "keptAs": restore.before if restore.live_oid else "",
             "by": restore.actor,
         }
+        | _request(restore)
         | details,
     )
+
+
+def _request(restore: Restore) -> dict[str, object]:
+    """Return who asked and why; whoever brings it to its end may be somebody else."""
+    if restore.asked is None:
+        return {}
+    return {
+        "restoreRequest": restore.asked.request,
+        "requestedBy": restore.asked.requester,
+        "approvedBy": restore.asked.decider,
+        "reason": restore.asked.reason,
+    }
 
 
 def _is_known(key_id: str) -> bool:

@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from audit.capture.actors import Actor, acting_as, current
 from audit.capture.recording import record
+from audit.capture.redaction import redact_text
 from audit.models import Action, ActorType
 from recovery.backups import source
 from recovery.backups.requests import refuse_unless_stored
@@ -26,7 +27,7 @@ from recovery.models import Backup, RestoreRequest, RestoreRequestState
 from recovery.restore import plan, run, state
 from recovery.restore.copies import FILE, KEY
 from recovery.restore.plan import Level, Plan
-from recovery.restore.state import Step, UnknownRestoreError
+from recovery.restore.state import Asked, Step, UnknownRestoreError
 
 # Whoever approves later decides about another database than the asker saw.
 LIFETIME = timedelta(days=1)
@@ -121,7 +122,7 @@ def carry_out(request_id: int) -> None:
         if asked.decided_at is None or asked.decided_at < timezone.now() - TAKEN_WITHIN:
             return not_begun(asked, LATE)
         try:
-            run.run(asked.backup_id, restore_id=asked.restore_id)
+            run.run(asked.backup_id, restore_id=asked.restore_id, asked=_kept(asked))
         except RecoveryError as exc:
             # Once it had begun, the restore itself wrote down why it ended.
             not_begun(asked, str(exc))
@@ -137,6 +138,7 @@ def not_begun(asked: RestoreRequest, reason: str) -> None:
         dbname=asked.database,
         actor=asked.decider,
         restore_id=asked.restore_id,
+        asked=_kept(asked),
     )
     failed.at(Step.FAILED, reason=reason[: run.LONGEST_REASON])
     _tell(asked, "failed", failure=reason)
@@ -222,6 +224,12 @@ def _person() -> tuple[Actor, int]:
     if actor.user_id is None or actor.type != ActorType.USER:
         raise RefusedError("Only people ask for a restore and approve it.")
     return actor, actor.user_id
+
+
+def _kept(asked: RestoreRequest) -> Asked:
+    """Return what the state file keeps of a request; its reason redacted as in the audit log."""
+    reason = redact_text(asked.reason)[: run.LONGEST_REASON]
+    return Asked(asked.pk, asked.requester, asked.decider, reason)
 
 
 def _about(asked: RestoreRequest) -> dict[str, object]:

@@ -34,7 +34,7 @@ from recovery.restore import (
     swap,
 )
 from recovery.restore.beside import Say
-from recovery.restore.state import Restore, Step
+from recovery.restore.state import Asked, Restore, Step
 
 LONGEST_REASON = 500
 
@@ -55,7 +55,13 @@ class Work:
         return self.database.on(restore.beside)
 
 
-def run(backup_id: str, say: Say = lambda text: None, *, restore_id: str = "") -> Restore:
+def run(
+    backup_id: str,
+    say: Say = lambda text: None,
+    *,
+    restore_id: str = "",
+    asked: Asked | None = None,
+) -> Restore:
     """Restore a backup into the database it is of; return how it ended.
 
     It has the id that a request announced, or one of its own. Raise `RecoveryError` with the
@@ -73,6 +79,7 @@ def run(backup_id: str, say: Say = lambda text: None, *, restore_id: str = "") -
             dbname=target.dbname,
             actor=current().actor().name,
             restore_id=restore_id,
+            asked=asked,
         )
         restore = restore.at(
             Step.STARTED,
@@ -89,7 +96,7 @@ def resume(restore_id: str, say: Say = lambda text: None) -> Restore:
     if interrupted.step.is_end:
         raise RefusedError(f"Restore {restore_id} has ended: {interrupted.step}.")
     if interrupted.step in {Step.STARTED, Step.UNPACKED}:
-        return run(interrupted.backup_id, say)
+        return run(interrupted.backup_id, say, asked=interrupted.asked)
     target = database(interrupted.database)
     with state.alone(), swap.alone_on_server(target):
         restore = state.load(restore_id)

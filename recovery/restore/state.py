@@ -50,6 +50,16 @@ class Step(StrEnum):
 
 
 @dataclass(frozen=True)
+class Asked:
+    """The request that a restore came of; its row may be in the database that is swapped."""
+
+    request: int
+    requester: str
+    decider: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Restore:
     """One restore. Databases are known by their numbers, which no rename changes."""
 
@@ -74,6 +84,8 @@ class Restore:
     notes: tuple[str, ...] = ()
     # Seconds that each step took, and that the live database was without its name.
     seconds: dict[str, float] = field(default_factory=dict)
+    # None for one that the command began, and in the files of older releases.
+    asked: Asked | None = None
 
     @property
     def work_folder(self) -> Path:
@@ -123,7 +135,15 @@ def new_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
-def new(database: str, backup_id: str, *, dbname: str, actor: str, restore_id: str = "") -> Restore:
+def new(
+    database: str,
+    backup_id: str,
+    *,
+    dbname: str,
+    actor: str,
+    restore_id: str = "",
+    asked: Asked | None = None,
+) -> Restore:
     """Return a restore that is not written down yet, with an id of its own unless one is given."""
     restore_id = restore_id or new_id()
     return Restore(
@@ -136,6 +156,7 @@ def new(database: str, backup_id: str, *, dbname: str, actor: str, restore_id: s
         before=name_of(dbname, "before", restore_id),
         undone=name_of(dbname, "undone", restore_id),
         started_at=_now(),
+        asked=asked,
     )
 
 
@@ -156,7 +177,9 @@ def load(restore_id: str) -> Restore:
     try:
         with open(path) as file:
             body = json.loads(file.read(LARGEST))
-        return Restore(**body | {"step": Step(body["step"]), "notes": tuple(body["notes"])})
+        read = {"step": Step(body["step"]), "notes": tuple(body["notes"])}
+        asked = Asked(**body["asked"]) if body.get("asked") else None
+        return Restore(**body | read | {"asked": asked})
     except (ValueError, TypeError, KeyError, RecursionError):
         raise DamagedError(f"The state of restore {restore_id} is damaged: {path}.") from None
 

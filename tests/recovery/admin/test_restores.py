@@ -310,6 +310,9 @@ def test_the_page_of_a_restore_needs_none_of_the_consoles_rows(ben, asked, sent)
     shown = text_of(ben.get(f"{RESTORES}of/{asked.restore_id}/"))
 
     assert "Done: orders" in shown
+    assert '<b>ana</b>: <span class="said">Rows were deleted.</span>' in shown
+    assert "<dt>Approved by</dt><dd><b>ben</b></dd>" in shown
+    assert "<dt>By</dt>" not in shown
     assert asked.restore_id in text_of(ben.get(RESTORES))
 
 
@@ -366,6 +369,7 @@ def test_each_step_has_a_page(step, ben, places):
 
     shown = text_of(ben.get(f"{RESTORES}of/{restore.id}/"))
 
+    assert "<dt>By</dt><dd><b>ben</b></dd>" in shown
     # Nobody holds the lock: what has not ended was interrupted.
     assert ("Interrupted" in shown) is not step.is_end
     assert 'data-refresh="0"' in shown

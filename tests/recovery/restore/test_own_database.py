@@ -1,3 +1,4 @@
+import json
 import threading
 
 import pytest
@@ -5,6 +6,7 @@ from django.contrib.auth.models import User
 from django.db import connection, connections
 
 from audit.capture import writer
+from audit.capture.actors import Actor, acting_as
 from audit.models import Action, AuditLog
 from compliance_site.foundation import maintenance
 from compliance_site.foundation.data_keys import DataKey, data_key
@@ -13,9 +15,9 @@ from recovery.backups import create, source
 from recovery.databases import CONSOLE, database
 from recovery.exceptions import RefusedError
 from recovery.models import Backup, BackupState
-from recovery.restore import own_database, plan, run, swap, undo
+from recovery.restore import own_database, plan, run, state, swap, undo
 from recovery.restore.plan import Level
-from recovery.restore.state import Step
+from recovery.restore.state import Asked, Step
 
 
 @pytest.fixture
@@ -184,3 +186,33 @@ def test_a_console_without_its_database_is_restored_from_the_stores(
 
     assert done.step is Step.DONE
     assert User.objects.get().username == "from-before"
+
+
+def test_who_asked_and_why_outlives_the_swap(console_database):
+    manifest = create.create(console_database)
+    asked = Asked(7, "ana", "ben", "Rows were deleted.")
+
+    done = run.run(manifest.id, asked=asked)
+
+    assert state.load(done.id).asked == asked
+    entry = AuditLog.objects.get(action=Action.RESTORE)
+    assert about(entry) == (7, "ana", "ben", "Rows were deleted.")
+
+
+def test_what_another_request_brings_to_its_end_is_entered_as_its_own(console_database):
+    restore = state.new(
+        CONSOLE, "x", dbname=console_database.dbname, actor="ben", asked=Asked(7, "ana", "ben", "A")
+    )
+    restore.at(Step.STARTED)
+    other = {"restoreRequest": 8, "requestedBy": "cleo", "approvedBy": "dora", "reason": "B"}
+
+    with acting_as(Actor("user", "dora", 4), details=other):
+        run.tidy(console_database)
+
+    entry = AuditLog.objects.get(action=Action.RESTORE)
+    assert (entry.actor, about(entry)) == ("dora", (7, "ana", "ben", "A"))
+
+
+def about(entry):
+    details = json.loads(entry.details)
+    return tuple(details[key] for key in ("restoreRequest", "requestedBy", "approvedBy", "reason"))

@@ -16,7 +16,7 @@ from recovery.exceptions import (
     UnknownBackupError,
 )
 from recovery.restore import beside, compare, own_database, run, state, swap, undo
-from recovery.restore.state import Step
+from recovery.restore.state import Asked, Step
 from tests.recovery.shop import url_of
 
 pytestmark = pytest.mark.usefixtures("committed_db", "actor")
@@ -256,3 +256,13 @@ def test_sessions_that_are_open_are_ended_and_come_back(shop, backup, admin_url)
         run.run(backup.id)
         with pytest.raises(psycopg.OperationalError):
             session.execute("SELECT 1")
+
+
+def test_one_that_is_begun_anew_keeps_who_asked_for_it(shop, backup):
+    asked = Asked(7, "ana", "ben", "Rows were deleted.")
+    interrupted = state.new("shop", backup.id, dbname=shop.dbname, actor="ben", asked=asked)
+    interrupted.at(Step.STARTED)
+
+    done = run.resume(interrupted.id)
+
+    assert (done.step, done.asked) == (Step.DONE, asked)
