@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from recovery.admin.pages import for_readers, page
 from recovery.exceptions import ConfigurationError
 from recovery.physical import configured
-from recovery.physical.recovery_point import Look, looks
+from recovery.physical.recovery_point import FRESH_SECONDS, Look, looks
 from recovery.physical.wal import lsn_text
 
 
@@ -49,7 +48,10 @@ class Server:
 @for_readers
 @require_safe
 def listing(request: HttpRequest) -> HttpResponse:
-    """Show each server's archive as it is now; a server that hangs is waited for some seconds."""
+    """Show each server's archive as it was when last looked at, some seconds ago at most.
+
+    A server that hangs is waited for some seconds.
+    """
     try:
         servers, problem = [Server(name, look) for name, look in looks().items()], ""
     except ConfigurationError as exc:
@@ -59,7 +61,7 @@ def listing(request: HttpRequest) -> HttpResponse:
         "servers": servers,
         "problem": problem,
         "headline": headline(servers, problem),
-        "now": timezone.now(),
+        "fresh_seconds": FRESH_SECONDS,
     }
     return page(request, "point_in_time.html", "Point in time", **context)
 

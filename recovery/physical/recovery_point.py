@@ -54,6 +54,8 @@ class PhysicalStatus:
 class Look:
     """What one look at an archive and its server found."""
 
+    # When that was, by this machine's clock.
+    at: datetime
     status: PhysicalStatus
     covered: tuple[Span, ...] = ()
     gaps: tuple[Gap, ...] = ()
@@ -102,7 +104,8 @@ def _look(name: str) -> Look:
     try:
         return look(configured.engine(name), database(name))
     except RecoveryError as exc:
-        return Look(PhysicalStatus("", None, None, None, 0, None, None, None, (str(exc),)))
+        nothing = PhysicalStatus("", None, None, None, 0, None, None, None, (str(exc),))
+        return Look(datetime.now(UTC), nothing)
 
 
 def current(engine: Engine, server_of: Database) -> PhysicalStatus:
@@ -112,12 +115,14 @@ def current(engine: Engine, server_of: Database) -> PhysicalStatus:
 
 def look(engine: Engine, server_of: Database) -> Look:
     """Look now, with what the status was made from; raise `RecoveryError` likewise."""
+    at = datetime.now(UTC)
     seen, away = _observe(engine, server_of)
     problems = [*engine.check(), *away]
     spans, backups = engine.covered(), engine.backups()
     point = _recovery_point(spans[-1] if spans else None, seen)
-    now = seen.at if seen else datetime.now(UTC)
-    age = max(0.0, (now - point).total_seconds()) if point else None
+    # The point is of the server's clock.
+    asked_at = seen.at if seen else at
+    age = max(0.0, (asked_at - point).total_seconds()) if point else None
     gaps: tuple[Gap, ...] = ()
     end = None
     if isinstance(engine, BuiltIn):
@@ -135,7 +140,7 @@ def look(engine: Engine, server_of: Database) -> Look:
         problems=tuple(problems),
         warnings=tuple(risks(seen) if seen else ()),
     )
-    return Look(status, tuple(spans), gaps, tuple(backups))
+    return Look(at, status, tuple(spans), gaps, tuple(backups))
 
 
 def _observe(engine: Engine, server_of: Database) -> tuple[Observation | None, list[str]]:

@@ -1,9 +1,12 @@
 import re
 import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from compliance_site.foundation.roles import Role
+from recovery.admin import point_in_time
 from recovery.physical import base_files, recovery_point
 from tests.recovery.physical.conftest import own_lab as own_lab
 from tests.recovery.physical.lab import SYSTEM, wait_until
@@ -51,7 +54,8 @@ def test_everything_that_is_known_of_an_archive_is_shown(client_as, archived):
     # The console's own log is not received here.
     assert "<h1>console: somebody has to look</h1>" in answer.content.decode()
     text = text_of(answer).split(" lab fine ")[1]
-    assert re.search(r"would lose (nothing|at most \S+ m?s) ", text)
+    assert re.match(r"builtin asked at \d\d:\d\d:\d\d UTC ", text)
+    assert re.search(r"would lose (nothing|at most \S+ m?s) when asked ", text)
     assert "Log is received yes" in text
     assert re.search(r"Server keeps for it \d", text)
     assert "Gaps none" in text
@@ -76,6 +80,23 @@ def test_what_is_amiss_is_shown_and_nothing_of_it_can_be_done_here(client_as, ar
     assert f"Gaps in the log {whole[-2].name} gap missing" in text
     main = answer.content.decode().split("<h1>")[1]
     assert "<form" not in main
+
+
+def test_the_time_of_what_is_kept_is_the_time_at_which_it_was_found(
+    client_as, archived, monkeypatch
+):
+    browser = client_as(Role.AUDITOR)
+    browser.get(PAGE)
+    found = recovery_point.looks()["lab"]
+    earlier = replace(found, at=found.at - timedelta(seconds=14))
+    monkeypatch.setattr(point_in_time, "looks", lambda: {"lab": earlier})
+
+    text = text_of(browser.get(PAGE))
+
+    assert datetime.now(UTC) - found.at < timedelta(seconds=recovery_point.FRESH_SECONDS)
+    assert f"builtin asked at {earlier.at:%H:%M:%S} UTC" in text
+    assert "A server is asked every 15 s at most." in text
+    assert text.count(" asked at ") == 1
 
 
 def test_a_frozen_server_does_not_hold_the_page(client_as, archived):

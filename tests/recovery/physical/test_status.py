@@ -39,6 +39,7 @@ def test_a_status_is_kept_for_some_seconds(settings, lab, monkeypatch):
     first, second = physical.status("lab"), physical.status("lab")
 
     assert first is second
+    assert recovery_point.looks()["lab"].status is first
     assert (first.gaps, first.problems, first.receiving) == (0, (), True)
     assert first.recovery_point_age_seconds < 5
     assert first.last_base_backup_at == lab.engine.backups()[-1].finished_at
