@@ -107,6 +107,14 @@ def database(name: str) -> Database:
     return known[name]
 
 
+def typed(command: str, name: str) -> str:
+    """Return how a command ("wal_archive run") is typed for a database, marked as code."""
+    program, verb = command.split()
+    # Before the verb, where every one of these commands takes it.
+    of = "" if name == CONSOLE else f" --database {name}"
+    return f"`manage.py {program}{of} {verb}`"
+
+
 def _console() -> Database:
     url = settings.DATABASE_ADMIN_URL or settings.DATABASE_OWNER_URL or settings.DATABASE_URL
     # The name that Django uses, which is another one under test.

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from compliance_site.foundation.embedded.locks import open_lock, try_exclusive
+from recovery.databases import typed
 from recovery.exceptions import BusyError, ConfigurationError, DamagedError, RefusedError
 from recovery.physical.accounts import Account, account_of, own_folder, require_reach
 from recovery.physical.log_files import Contents, Survey, find_gaps
@@ -68,7 +69,8 @@ class Archive:
                 return Identity(**json.loads(opened.read(LARGEST_IDENTITY)))
         except FileNotFoundError:
             raise ConfigurationError(
-                f"{SETTING}: {self.folder} is no archive yet; `manage.py wal_archive run` begins one."
+                f"{SETTING}: {self.folder} is no archive yet; "
+                f"{typed('wal_archive run', self.folder.name)} begins one."
             ) from None
         except (OSError, ValueError, TypeError):
             raise DamagedError(f"{file} is damaged or cannot be read.") from None

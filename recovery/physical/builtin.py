@@ -11,7 +11,7 @@ from datetime import UTC, timedelta
 from pathlib import Path
 from shlex import quote
 
-from recovery.databases import Database
+from recovery.databases import Database, typed
 from recovery.exceptions import RefusedError, ServerAwayError
 from recovery.physical import base_files, records, samples, server
 from recovery.physical.accounts import Account, run
@@ -82,7 +82,8 @@ class BuiltIn(Engine):
             return [f"There is no log in {self.archive.wal}."]
         found = [f"{each.id}: {each.fault}" for each in backups if each.fault]
         if not backups:
-            found.append("There is no base backup: `manage.py base_backup create` makes one.")
+            making = typed("base_backup create", self.database.name)
+            found.append(f"There is no base backup: {making} makes one.")
         return [*found, *(f"The log has a gap. {gap}" for gap in survey.gaps)]
 
     def gaps(self) -> tuple[Gap, ...]:
@@ -176,7 +177,7 @@ class BuiltIn(Engine):
         if not server.observe(self.database).receiving:
             raise RefusedError(
                 "A base backup is of no use without the log since: nothing receives it. Start "
-                "`manage.py wal_archive run` first."
+                f"{typed('wal_archive run', self.database.name)} first."
             )
 
     def _lacks_for_increments(self, identity: Identity) -> str:
@@ -234,7 +235,8 @@ class BuiltIn(Engine):
             if time.monotonic() > deadline:
                 raise ServerAwayError(
                     f"The log up to {lsn_text(position)}, which the base backup needs, did not get "
-                    f"to the archive within {ARCHIVED_SECONDS:.0f} s. See `wal_archive status`."
+                    f"to the archive within {ARCHIVED_SECONDS:.0f} s. See "
+                    f"{typed('wal_archive status', self.database.name)}."
                 )
             time.sleep(0.1)
 

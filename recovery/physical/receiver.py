@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from recovery.databases import Database
+from recovery.databases import Database, typed
 from recovery.exceptions import ProgramError, ServerAwayError
 from recovery.physical import samples, server
 from recovery.physical.accounts import own_folder, start
@@ -172,7 +172,7 @@ def _begin_anew(database: Database, archive: Archive, say: Say) -> None:
     _begin_at(archive, Segment(server.timeline(database), position // size), size)
     say(
         f"The log before {lsn_text(position)} is lost to the archive: there is a GAP. Make a new "
-        "base backup (`manage.py base_backup create`)."
+        f"base backup ({typed('base_backup create', database.name)})."
     )
 
 

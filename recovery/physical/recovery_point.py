@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from recovery.databases import CONSOLE, Database, database
+from recovery.databases import CONSOLE, Database, database, typed
 from recovery.exceptions import RecoveryError, ServerAwayError
 from recovery.physical import configured, server
 from recovery.physical.builtin import BuiltIn
@@ -171,15 +171,13 @@ def _receiving_problems(
     if seen is None:
         # One that is away writes nothing either.
         return behind if server_of.is_known_by_name_only else []
-    found = blocks(seen, server_of)
+    found, receiving = blocks(seen, server_of), typed("wal_archive run", server_of.name)
     if not seen.has_slot:
-        found.append(
-            "The server has no slot for the archive: `manage.py wal_archive run` makes it."
-        )
+        found.append(f"The server has no slot for the archive: {receiving} makes it.")
     elif seen.slot_status == "lost":
         found.append("The server has given up the slot: log that was not received is lost.")
     elif not seen.receiving:
-        found.append("Nothing receives the log: start `manage.py wal_archive run`.")
+        found.append(f"Nothing receives the log: start {receiving}.")
     else:
         found += behind
     return found

@@ -5,9 +5,10 @@ import pytest
 
 from recovery import physical
 from recovery.databases import database
+from recovery.exceptions import RefusedError
 from recovery.physical import recovery_point, server
 from recovery.physical.recovery_point import current
-from tests.recovery.physical.lab import SYSTEM
+from tests.recovery.physical.lab import SYSTEM, wait_until
 
 pytestmark = pytest.mark.django_db
 
@@ -30,6 +31,34 @@ def test_what_cannot_be_read_is_a_problem_and_no_error(settings, tmp_path):
 
     assert (found.recovery_point_at, found.recovery_point_age_seconds) == (None, None)
     assert "is no archive yet; `manage.py wal_archive run` begins one" in found.problems[0]
+
+
+def test_what_is_to_be_typed_for_another_server_names_it(settings, own_lab):
+    lab = own_lab(SYSTEM)
+    settings.WAL_ARCHIVE_PATH = lab.archives
+    settings.BACKUP_DATABASES = f"lab={lab.url}"
+    run, create = "wal_archive --database lab run", "base_backup --database lab create"
+
+    none_yet = physical.status("lab")
+    with pytest.raises(RefusedError, match=f"Start `manage.py {run}` first"):
+        lab.engine.back_up(incremental=False)
+    lab.archive.claim(server.identify(lab.database))
+    no_slot = current(lab.engine, lab.database)
+    lab.receive()
+    position = lab.position()
+    wait_until(lambda: lab.archive.newest() >= position)
+    received = current(lab.engine, lab.database)
+    lab.stop_receiving()
+    stopped = current(lab.engine, lab.database)
+
+    assert none_yet.problems[0].endswith(f"no archive yet; `manage.py {run}` begins one.")
+    assert f"for the archive: `manage.py {run}` makes it." in no_slot.problems[-1]
+    assert received.problems == (f"There is no base backup: `manage.py {create}` makes one.",)
+    assert stopped.problems[-1] == f"Nothing receives the log: start `manage.py {run}`."
+    for command in (run, create):
+        # They are taken as they are said: what is wrong is the setting that is not there.
+        answer = lab.manage(*command.replace("lab", "lob").split())
+        assert "No database of this name is configured. Did you mean lab?" in answer.stderr
 
 
 def test_a_status_is_kept_for_some_seconds(settings, lab, monkeypatch):
