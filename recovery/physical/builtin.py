@@ -84,7 +84,9 @@ class BuiltIn(Engine):
         if not backups:
             making = typed("base_backup create", self.database.name)
             found.append(f"There is no base backup: {making} makes one.")
-        return [*found, *(f"The log has a gap. {gap}" for gap in survey.gaps)]
+        # One before the newest base backup that is of use is history.
+        since = max((each.since for each in self._spans(backups, survey)), default=0)
+        return [*found, *(f"The log has a gap. {gap}" for gap in survey.gaps if gap.end > since)]
 
     def gaps(self) -> tuple[Gap, ...]:
         """Return the gaps behind the oldest base backup."""

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from recovery.databases import CONSOLE, Database, database, typed
 from recovery.exceptions import RecoveryError, ServerAwayError
 from recovery.physical import configured, server
 from recovery.physical.builtin import BuiltIn
-from recovery.physical.engine import BaseBackup, Engine, Span
+from recovery.physical.engine import BaseBackup, Engine, Span, time_text
 from recovery.physical.log_files import Gap
 from recovery.physical.receiver import blocks, risks
 from recovery.physical.server import Observation
@@ -138,7 +140,7 @@ def look(engine: Engine, server_of: Database) -> Look:
         receiving=seen.receiving if seen else None,
         last_base_backup_at=backups[-1].finished_at if backups else None,
         problems=tuple(problems),
-        warnings=tuple(risks(seen) if seen else ()),
+        warnings=(*(risks(seen) if seen else ()), *_unreached(spans)),
     )
     return Look(at, status, tuple(spans), gaps, tuple(backups))
 
@@ -160,6 +162,15 @@ def _recovery_point(span: Span | None, seen: Observation | None) -> datetime | N
     if seen and span.until >= seen.position:
         return seen.at
     return span.until_at
+
+
+def _unreached(spans: Sequence[Span]) -> Iterator[str]:
+    """Name the times in gaps that a newer base backup has ended."""
+    for before, behind in pairwise(spans):
+        yield (
+            f"No moment between {time_text(before.until_at)} and {time_text(behind.since_at)} can "
+            "be gone back to: the log had a gap until a base backup was made."
+        )
 
 
 def _receiving_problems(

@@ -312,6 +312,7 @@ def test_log_that_the_server_removed_is_a_gap_that_a_new_base_backup_ends(own_la
 
     assert any("given up the slot" in each for each in lost.problems)
     assert with_gap.gaps == 1
+    assert lab.engine.check() == []
     assert len(lab.engine.covered()) == 2
     outcome = pitr.restore(lab.engine, LATEST, lab.restore_folder(), print)
     assert lab.restored_rows(outcome, "SELECT count(*) FROM filler") == [(6,)]

@@ -1,3 +1,4 @@
+import shutil
 import threading
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ from recovery import physical
 from recovery.databases import database
 from recovery.exceptions import RefusedError
 from recovery.physical import recovery_point, server
+from recovery.physical.engine import time_text
 from recovery.physical.recovery_point import current
 from tests.recovery.physical.lab import SYSTEM, wait_until
 
@@ -105,6 +107,46 @@ def test_an_archive_that_falls_far_behind_a_receiver_that_hangs_is_a_problem(own
     assert before.problems == ()
     assert found.receiving is True
     assert found.problems == ("The archive is 0 minutes behind the server.",)
+
+
+def lose_a_segment(lab):
+    """Remove a segment from the archive that has some behind it; return its name."""
+    for _ in range(3):
+        lab.execute("SELECT pg_logical_emit_message(false, 'x', 'y')")
+        lab.execute("SELECT pg_switch_wal()")
+    position = lab.position()
+    wait_until(lambda: lab.archive.newest() >= position)
+    lost = sorted(each for each in lab.archive.wal.iterdir() if len(each.name) == 24)[-2]
+    lost.unlink()
+    return lost.name
+
+
+def test_a_gap_is_a_problem_until_a_base_backup_is_made_and_a_warning_then(own_lab):
+    lab = own_lab(SYSTEM)
+    lab.receive()
+    lab.engine.back_up(incremental=False)
+    first = lose_a_segment(lab)
+    with_gap = current(lab.engine, lab.database)
+    lab.engine.back_up(incremental=False)
+    ended = current(lab.engine, lab.database)
+    before, behind = lab.engine.covered()
+    second = lose_a_segment(lab)
+    again = current(lab.engine, lab.database)
+    checked = lab.manage("wal_archive", "check", "--database", "lab")
+
+    assert with_gap.problems == (f"The log has a gap. {first}: missing",)
+    assert with_gap.warnings == ()
+    assert (ended.gaps, ended.problems) == (1, ())
+    (warning,) = ended.warnings
+    span = f"between {time_text(before.until_at)} and {time_text(behind.since_at)} can be gone"
+    assert span in warning
+    assert again.problems == (f"The log has a gap. {second}: missing",)
+    assert again.warnings == ended.warnings
+    assert checked.returncode == 1
+    assert f"WARNING: {warning}" in checked.stdout
+    # Without the backup before it, nobody misses what was lost.
+    shutil.rmtree(lab.archive.base / lab.engine.backups()[0].id)
+    assert current(lab.engine, lab.database).warnings == ()
 
 
 def test_those_who_ask_at_once_wait_for_one_look(settings, lab, monkeypatch):
