@@ -150,12 +150,14 @@ def test_a_killed_initdb_leaves_nothing_that_blocks(var, binaries, start):
     )
     while not list(var.glob("services/initdb-*/data/global")):
         time.sleep(0.005)
-    for process in psutil.Process(starter.pid).children(recursive=True):
+    begun = psutil.Process(starter.pid).children(recursive=True)
+    # Before its children, of whose end it would clear up.
+    starter.kill()
+    starter.wait()
+    for process in begun:
         # initdb's own children come and go; one that ended by itself needs no kill.
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    starter.kill()
-    starter.wait()
     assert list(var.glob("services/initdb-*"))
 
     start(var)
