@@ -3,7 +3,8 @@
 .PHONY: help setup run demo test faults browser bench lint format types migrations check lock clean
 
 PY := .venv/bin/python
-FAULTS := $(wildcard tests/faults tests/*/faults)
+# Beside the faults proper, whole clusters that are copied, gone back in time, frozen and killed.
+FAULTS := $(wildcard tests/faults tests/*/faults) tests/recovery/physical
 COMPILE := .venv/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
