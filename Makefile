@@ -24,7 +24,7 @@ test: setup ## Run the tests, in parallel; faults and browser have suites of the
 	$(PY) -m pytest -n 3 $(addprefix --ignore ,tests/browser $(FAULTS))
 
 faults: setup ## Run the fault suites: processes killed, frozen and starved, on real services
-	$(PY) -m pytest -n 3 $(FAULTS)
+	$(PY) -m pytest -n 2 $(FAULTS)
 
 browser: setup ## Run the browser tests (needs chromium)
 	$(PY) -m pytest tests/browser
